@@ -1,0 +1,93 @@
+/* The tier contract: what the engine asks of a wall. The engine owns the state directory, the id, locks, hooks outside the
+ * container, cgroup placement, console socket, pid file and exit codes; a tier owns the processes behind the wall. */
+#ifndef TIERCE_TIER_TIER_H
+#define TIERCE_TIER_TIER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "spec/oci.h"
+
+struct cgroup; /* confine/cgroup.h */
+
+/* What a tier can do here; the engine answers requests outside of it with one clear error. */
+enum tier_cap {
+	TIER_EXEC = 1 << 0, TIER_PAUSE = 1 << 1, TIER_UPDATE = 1 << 2, TIER_STATS = 1 << 3, TIER_CHECKPOINT = 1 << 4,
+	TIER_TERMINAL = 1 << 5, TIER_MOUNTS = 1 << 6,
+};
+
+struct tier_probe {
+	bool usable;
+	uint32_t caps;      /* enum tier_cap */
+	char reason[160];   /* when not usable: what is missing and how to get it */
+};
+
+/* A container as the tier sees it. The engine fills it; fds stay the engine's. */
+struct tier_container {
+	const char *id;
+	const char *bundle;      /* absolute path */
+	int bundle_fd;           /* O_PATH|O_DIRECTORY */
+	const char *rootfs;      /* absolute path */
+	int state_fd;            /* O_DIRECTORY of the container's state directory; the tier may keep files named "<tier>.*" in it */
+	const char *state_dir;
+	const struct oci_spec *spec;
+	struct cgroup *cgroup;   /* made by the engine; NULL when cgroups are disabled */
+	pid_t init_pid;          /* 0 before create */
+	int init_pidfd;          /* -EBADF when unknown */
+	uint64_t init_start_time; /* field 22 of /proc/PID/stat, guards against pid reuse; 0 when unknown */
+};
+
+/* How a process gets its files and terminal; common to create and exec. */
+struct tier_stdio {
+	int console_socket;  /* connected AF_UNIX stream for the pty master (SCM_RIGHTS), -EBADF: none */
+	int terminal;        /* detached == false and process.terminal: we own the pty; the tier returns its master here */
+	int pidfd_socket;    /* -EBADF: none */
+	unsigned preserve_fds; /* fds 3 .. 3+n-1 pass through, behind LISTEN_FDS */
+	unsigned listen_fds;
+};
+
+struct tier_create_options {
+	struct tier_stdio stdio;
+	bool no_pivot, no_new_keyring;
+	int (*created)(struct tier_container *c, void *arg, struct err *e); /* called with init_pid known, before the container is unblocked:
+	                                                    places it in cgroups, runs prestart and createRuntime hooks */
+	void *arg;
+	char **notify_socket; /* sd_notify proxy path inside the container, NULL: none */
+};
+
+struct tier_exec_options {
+	struct tier_stdio stdio;
+	const struct oci_process *process;
+	const char *cgroup_sub;  /* path below the container's cgroup, NULL: the container's own */
+	bool two_phase;          /* create only: wait for tier_ops.exec_start */
+	bool no_new_keyring;
+};
+
+struct tier_ops {
+	const char *name; /* "ns", "sentry", "vm" */
+	int (*probe)(struct tier_probe *ret);
+	/* Build the container up to the point before the user's program; sets c->init_pid and pidfd. */
+	int (*create)(struct tier_container *c, struct tier_create_options *o, struct err *e);
+	/* Let the user's program run; an error of its execve comes back here. */
+	int (*start)(struct tier_container *c, struct err *e);
+	/* Run a further process; *ret_pid is its pid as seen by the caller, for waiting. */
+	int (*exec)(struct tier_container *c, struct tier_exec_options *o, pid_t *ret_pid, int *ret_pidfd, struct err *e);
+	/* all: every process of the container. */
+	int (*signal)(struct tier_container *c, int sig, bool all, struct err *e);
+	int (*pause)(struct tier_container *c, struct err *e);
+	int (*resume)(struct tier_container *c, struct err *e);
+	int (*update)(struct tier_container *c, const struct oci_resources *r, struct err *e);
+	/* Add members to an open JSON object in the shape of events' data, beyond what the cgroup tells. */
+	int (*stats)(struct tier_container *c, struct json_writer *w, struct err *e);
+	int (*checkpoint)(struct tier_container *c, const void *options, struct err *e);
+	int (*restore)(struct tier_container *c, const void *options, struct err *e);
+	/* Remove whatever the tier left behind; the processes are dead already. Idempotent. */
+	int (*destroy)(struct tier_container *c, struct err *e);
+};
+
+extern const struct tier_ops tier_ns, tier_sentry, tier_vm;
+
+#endif
