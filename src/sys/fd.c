@@ -201,7 +201,7 @@ static int walk(int rootfd, const char *path, int flags, mode_t mode) {
 int open_in_root(int rootfd, const char *path, int flags, mode_t mode) {
 	struct open_how how = {
 		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
-		.mode = flags & (O_CREAT | O_TMPFILE & ~O_DIRECTORY) ? mode : 0,
+		.mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode : 0,
 		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
 	};
 	if (!*path)
