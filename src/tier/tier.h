@@ -11,12 +11,13 @@
 #include "base/str.h"
 #include "spec/oci.h"
 
-struct cgroup; /* confine/cgroup.h */
+struct cgroup;      /* confine/cgroup.h */
+struct json_writer; /* wire/json.h */
 
 /* What a tier can do here; the engine answers requests outside of it with one clear error. */
 enum tier_cap {
 	TIER_EXEC = 1 << 0, TIER_PAUSE = 1 << 1, TIER_UPDATE = 1 << 2, TIER_STATS = 1 << 3, TIER_CHECKPOINT = 1 << 4,
-	TIER_TERMINAL = 1 << 5, TIER_MOUNTS = 1 << 6,
+	TIER_TERMINAL = 1 << 5, TIER_MOUNTS = 1 << 6, TIER_TWO_PHASE_EXEC = 1 << 7,
 };
 
 struct tier_probe {
@@ -43,7 +44,7 @@ struct tier_container {
 /* How a process gets its files and terminal; common to create and exec. */
 struct tier_stdio {
 	int console_socket;  /* connected AF_UNIX stream for the pty master (SCM_RIGHTS), -EBADF: none */
-	int terminal;        /* detached == false and process.terminal: we own the pty; the tier returns its master here */
+	int terminal;        /* process.terminal without a console socket: we own the pty; the tier returns its master here (caller sets -EBADF) */
 	int pidfd_socket;    /* -EBADF: none */
 	unsigned preserve_fds; /* fds 3 .. 3+n-1 pass through, behind LISTEN_FDS */
 	unsigned listen_fds;
@@ -54,16 +55,37 @@ struct tier_create_options {
 	bool no_pivot, no_new_keyring;
 	int (*created)(struct tier_container *c, void *arg, struct err *e); /* called with init_pid known, before the container is unblocked:
 	                                                    places it in cgroups, runs prestart and createRuntime hooks */
+	/* Run the hooks of one point. The tier calls it inside the container's first process: createContainer with the mounts in place before
+	 * pivot, startContainer right before the user's program. State JSON, timeouts and output files are the engine's business; a failed
+	 * hook comes back as a negative errno and must end the container. May be NULL. */
+	int (*run_hooks)(struct tier_container *c, enum oci_hook_point point, void *arg, struct err *e);
 	void *arg;
-	char **notify_socket; /* sd_notify proxy path inside the container, NULL: none */
+	/* The sd_notify proxy, LISTEN_FDS and LISTEN_PID need nothing of the tier: the engine adds a bind mount and variables to the spec. */
 };
 
 struct tier_exec_options {
 	struct tier_stdio stdio;
 	const struct oci_process *process;
 	const char *cgroup_sub;  /* path below the container's cgroup, NULL: the container's own */
-	bool two_phase;          /* create only: wait for tier_ops.exec_start */
+	const char *exec_id;     /* not NULL: two phases; the process stops before execve until exec_start() names it. Unique in the container;
+	                            the tier may keep files "<tier>.exec.<exec_id>" in the state directory */
 	bool no_new_keyring;
+};
+
+/* What criu is told; names are those of runc's command line. fds are the engine's. */
+struct tier_checkpoint_options {
+	const char *image_path, *work_path, *parent_path; /* NULL: engine's default */
+	bool leave_running, tcp_established, tcp_skip_in_flight, tcp_close, ext_unix_sk, shell_job, lazy_pages, file_locks, pre_dump,
+		auto_dedup, link_remap;
+	int status_fd;                 /* lazy pages: a byte is written when the page server is ready; -EBADF: none */
+	const char *page_server;       /* "address:port", NULL: none */
+	const char *manage_cgroups_mode; /* soft, full, strict, ignore; NULL: soft */
+	uint64_t empty_ns;             /* CLONE_NEW* namespaces that are left empty */
+	const char *lsm_profile, *lsm_mount_context; /* restore only */
+	const char *criu_path;         /* NULL: "criu" in $PATH */
+	/* restore only */
+	bool detach;
+	struct tier_create_options *create; /* stdio, callbacks: as in create() */
 };
 
 struct tier_ops {
@@ -82,8 +104,14 @@ struct tier_ops {
 	int (*update)(struct tier_container *c, const struct oci_resources *r, struct err *e);
 	/* Add members to an open JSON object in the shape of events' data, beyond what the cgroup tells. */
 	int (*stats)(struct tier_container *c, struct json_writer *w, struct err *e);
-	int (*checkpoint)(struct tier_container *c, const void *options, struct err *e);
-	int (*restore)(struct tier_container *c, const void *options, struct err *e);
+	/* Let the process of a two-phase exec go on; an error of its execve comes back here. -ENOENT: no such exec_id. */
+	int (*exec_start)(struct tier_container *c, const char *exec_id, struct err *e);
+	/* Attach and detach mounts in a running container ("mounts add|remove"). */
+	int (*mounts_add)(struct tier_container *c, const struct oci_mount *m, size_t n, struct err *e);
+	int (*mounts_remove)(struct tier_container *c, const struct oci_mount *m, size_t n, struct err *e);
+	int (*checkpoint)(struct tier_container *c, const struct tier_checkpoint_options *o, struct err *e);
+	/* Sets init_pid and init_pidfd like create(); the restored processes run when it returns. */
+	int (*restore)(struct tier_container *c, struct tier_checkpoint_options *o, struct err *e);
 	/* Remove whatever the tier left behind; the processes are dead already. Idempotent. */
 	int (*destroy)(struct tier_container *c, struct err *e);
 };
