@@ -19,13 +19,19 @@ struct json_writer; /* wire/json.h */
  *   cgroup_plan()      decide the paths; no write
  *   cgroup_create()    make the directories (systemd: the scope, held open by the helper program until cgroup_ready())
  *   cgroup_apply()     limits and device rules (CGROUP_APPLY_NEW); before or after the process is inside
+ *   cgroup_join_open() files for the child to enter the v1 hierarchies by itself
  *   clone3(CLONE_INTO_CGROUP, cgroup_fd())   when cgroup_fd() >= 0
- *   cgroup_add()       the other hierarchies (in_v2: the process is in the v2 cgroup already)
+ *   child: cgroup_join_self(), then unshare(CLONE_NEWCGROUP): the namespace's root is the cgroup at that moment (with CLONE_NEWCGROUP in
+ *          clone3 itself it would be the parent's cgroup)
  *   cgroup_ready()     systemd: lets the helper leave the scope; nothing otherwise
  *   cgroup_save()      strings for the state file
  *
  * Every later command: cgroup_load() (no system call), what it needs, cgroup_free(). With the manager "disabled" each function succeeds and
  * does nothing (lists are empty, fds -EBADF), so that callers need no branch; cgroup_active() tells.
+ *
+ * Why the child joins by itself: moving another process by its pid takes the kernel's cgroup_threadgroup_rwsem for writing, which waits for an RCU
+ * grace period (9-13 ms measured here). A single thread that writes "0" to a v1 "tasks" file, and CLONE_INTO_CGROUP on v2, do not
+ * (kernel/cgroup/cgroup.c, cgroup_procs_write_start). cgroup_add() by pid is for processes that cannot do so.
  *
  * The handle is not thread-safe. Descriptors are opened lazily, once, and belong to the handle.
  */
@@ -109,7 +115,15 @@ const char *cgroup_dir_v2(const struct cgroup *cg);
 int cgroup_create(struct cgroup *cg, struct err *e) MUST_CHECK;
 /* O_DIRECTORY fd of the v2 cgroup for CLONE_INTO_CGROUP, or -EBADF (v1, disabled). Stays the handle's. */
 int cgroup_fd(struct cgroup *cg);
-/* Put a process into every hierarchy. in_v2: it was cloned into the v2 cgroup. */
+/* The v1 way in for a child that was cloned into cgroup_fd(); on a pure v2 host n is 0. */
+enum { CGROUP_HIERARCHIES_MAX = 24 }; /* the kernel has 14 controllers, named hierarchies are rare */
+struct cgroup_join { int fds[CGROUP_HIERARCHIES_MAX]; size_t n; };
+int cgroup_join_open(struct cgroup *cg, struct cgroup_join *ret, struct err *e) MUST_CHECK;
+/* In the child, while it has one thread and the fds are open (its user namespace does not matter: the opener's credentials count).
+ * Async-signal-safe. 0 or negative errno. */
+int cgroup_join_self(const struct cgroup_join *j);
+void cgroup_join_close(struct cgroup_join *j);
+/* Put a process into every hierarchy by pid (slow, see above). in_v2: it was cloned into the v2 cgroup. */
 int cgroup_add(struct cgroup *cg, pid_t pid, bool in_v2, struct err *e) MUST_CHECK;
 /* The container's first process is inside: let the systemd helper go. */
 int cgroup_ready(struct cgroup *cg, struct err *e);
@@ -120,6 +134,7 @@ int cgroup_ready(struct cgroup *cg, struct err *e);
  * cannot take processes (the init has moved into a child cgroup and enabled controllers: EBUSY), the cgroup of init_pid is used, as runc does.
  */
 int cgroup_exec_fd(struct cgroup *cg, const char *sub, pid_t init_pid, int *ret_fd, struct err *e) MUST_CHECK; /* v2 fd for CLONE_INTO_CGROUP (caller closes) or -EBADF in *ret_fd */
+int cgroup_exec_join(struct cgroup *cg, const char *sub, pid_t init_pid, struct cgroup_join *ret, struct err *e) MUST_CHECK; /* for cgroup_join_self() in the child */
 int cgroup_exec_add(struct cgroup *cg, const char *sub, pid_t init_pid, pid_t pid, bool in_v2, struct err *e) MUST_CHECK;
 
 /* ---- limits ------------------------------------------------------------------------------------------------------ */
