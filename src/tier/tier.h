@@ -38,6 +38,7 @@ struct tier_container {
 	struct cgroup *cgroup;   /* made by the engine; NULL when cgroups are disabled */
 	pid_t init_pid;          /* 0 before create */
 	int init_pidfd;          /* -EBADF when unknown */
+	int start_fd;            /* the tier's way to start() after create() with start_follows; set to -EBADF by the engine */
 	uint64_t init_start_time; /* field 22 of /proc/PID/stat, guards against pid reuse; 0 when unknown */
 };
 
@@ -53,12 +54,18 @@ struct tier_stdio {
 struct tier_create_options {
 	struct tier_stdio stdio;
 	bool no_pivot, no_new_keyring;
-	int (*created)(struct tier_container *c, void *arg, struct err *e); /* called with init_pid known, before the container is unblocked:
-	                                                    places it in cgroups, runs prestart and createRuntime hooks */
-	/* Run the hooks of one point. The tier calls it inside the container's first process: createContainer with the mounts in place before
-	 * pivot, startContainer right before the user's program. State JSON, timeouts and output files are the engine's business; a failed
+	bool start_follows;      /* "run": start() comes from this same process and struct tier_container; nothing needs to outlive it */
+	int state_root_fd;       /* state root, for caches shared by containers (compiled seccomp filters); -EBADF: none */
+	/* Called in the caller's process with init_pid and init_pidfd known and the process inside its cgroups (the tier puts it there itself, by
+	 * CLONE_INTO_CGROUP and cgroup_join_self()), before any mount is made: the engine saves its state. It runs no hook. */
+	int (*created)(struct tier_container *c, void *arg, struct err *e);
+	/* Run the hooks of one point; only called for points that the spec has hooks for. Where each is called:
+	 * prestart, createRuntime: in the caller's process, mounts in place, before pivot; createContainer: in the container's first process, likewise;
+	 * startContainer: there too, right before the user's program. State JSON, timeouts and output files are the engine's business; a failed
 	 * hook comes back as a negative errno and must end the container. May be NULL. */
 	int (*run_hooks)(struct tier_container *c, enum oci_hook_point point, void *arg, struct err *e);
+	/* The container's state document as "state" prints it, appended to out (seccomp notification). May be NULL. */
+	int (*state_json)(struct tier_container *c, const char *status, struct strbuf *out, void *arg);
 	void *arg;
 	/* The sd_notify proxy, LISTEN_FDS and LISTEN_PID need nothing of the tier: the engine adds a bind mount and variables to the spec. */
 };
@@ -70,6 +77,9 @@ struct tier_exec_options {
 	const char *exec_id;     /* not NULL: two phases; the process stops before execve until exec_start() names it. Unique in the container;
 	                            the tier may keep files "<tier>.exec.<exec_id>" in the state directory */
 	bool no_new_keyring;
+	int state_root_fd;       /* as in create; -EBADF: none */
+	int (*state_json)(struct tier_container *c, const char *status, struct strbuf *out, void *arg); /* as in create; may be NULL */
+	void *arg;
 };
 
 /* What criu is told; names are those of runc's command line. fds are the engine's. */
