@@ -22,7 +22,7 @@
  *   "log": { "same-exec": true, "new-exec": false, "subdomains": true }   ABI 7: audit logging
  * }
  * A present "paths" (even []) handles all file rights that the kernel knows; what no rule grants is denied.
- * Groups: "read" (read_file read_dir), "execute" (execute + read), "write" (write_file truncate), "create" (make_reg make_dir make_sym make_fifo make_sock
+ * Groups: "read" (read_file read_dir), "execute" (execute_file + read), "write" (write_file truncate), "create" (make_reg make_dir make_sym make_fifo make_sock
  * remove_file remove_dir refer), "device" (make_char make_block ioctl_dev), "all". On a file, directory rights are left out.
  */
 #define LANDLOCK_ANNOTATION "dev.tierce.landlock"

@@ -11,7 +11,7 @@
  */
 int netdev_move_all(const struct oci_net_device *devs, size_t n, int netns_fd, struct err *e) MUST_CHECK;
 int netdev_move(const char *host_name, const char *name, int netns_fd, struct err *e) MUST_CHECK;
-/* Child side: bring "lo" up in the current network namespace. One ioctl-sized netlink round trip. */
+/* Child side: bring "lo" up in the current network namespace. Two ioctls. */
 int netdev_lo_up(struct err *e) MUST_CHECK;
 
 #endif
