@@ -50,10 +50,10 @@ int oom_score_apply(int proc_fd, const struct oci_process *p, bool in_userns, st
 	return r;
 }
 
-/* Permission word of a keyring, from the "type;uid;gid;perm;description" text. */
-static int keyring_perm(long id, uint32_t *ret) {
+/* Permission word of the session keyring (joining the ring that we are in yields 0, not its number), from the "type;uid;gid;perm;description" text. */
+static int keyring_perm(uint32_t *ret) {
 	char text[512];
-	long n = syscall(SYS_keyctl, KEYCTL_DESCRIBE, id, text, sizeof(text) - 1, 0);
+	long n = syscall(SYS_keyctl, KEYCTL_DESCRIBE, KEY_SPEC_SESSION_KEYRING, text, sizeof(text) - 1, 0);
 	if (n < 0)
 		return -errno;
 	text[n < (long)sizeof(text) ? n : (long)sizeof(text) - 1] = '\0';
@@ -98,8 +98,8 @@ int keyring_apply(int proc_fd, const char *id, const char *selinux_label, bool i
 	if (code)
 		return err_sys(e, code, "unable to join session keyring");
 	uint32_t perm;
-	int r = keyring_perm(ring, &perm);
-	if (r == 0 && syscall(SYS_keyctl, KEYCTL_SETPERM, ring, perm | (in_userns ? OTH_SEARCH : USR_SEARCH), 0, 0) < 0)
+	int r = keyring_perm(&perm);
+	if (r == 0 && syscall(SYS_keyctl, KEYCTL_SETPERM, KEY_SPEC_SESSION_KEYRING, perm | (in_userns ? OTH_SEARCH : USR_SEARCH), 0, 0) < 0)
 		r = -errno;
 	/* A ring that was there already may not be ours to change (exec under another uid); joining it was what counts. */
 	return r < 0 && r != -EACCES ? err_sys(e, r, "unable to mod keyring permissions") : 0;

@@ -136,7 +136,7 @@ static int parse_paths(struct arena *a, const struct json *list, struct landlock
 	if (!p->paths)
 		return err_set(e, -ENOMEM, "out of memory");
 	for (const struct json *m = json_first(list); m; m = m->next) {
-		uint64_t access;
+		uint64_t access = 0;
 		const struct json *path = json_get(m, "path"), *optional = json_get(m, "optional");
 		if (m->type != JSON_OBJECT || !path)
 			return bad(e, "paths[]", "an object with \"path\" and \"access\" is needed");

@@ -99,7 +99,16 @@ static int list_addrs(int nl, struct device *d, struct err *e) {
 	return code;
 }
 
-/* Down, then one message that renames and moves: a name that is taken in the target fails before anything has changed there. */
+/* A name that is taken: the kernel moves first and renames afterwards (do_setlink()), so it would leave the device inside under its old name. */
+static int refuse_taken(int nl, const char *name, struct err *e) {
+	struct device d = { 0 };
+	int code = find_link(nl, name, &d, NULL);
+	if (code == -ENODEV)
+		return 0;
+	return code < 0 ? err_sys(e, code, "look for %s inside", name) : err_set(e, -EEXIST, "interface %s exists inside the container already", name);
+}
+
+/* Down, then one message that moves and renames. */
 static int move_link(int nl, const struct device *d, const char *name, int netns_fd, struct err *e) {
 	struct nl_request r;
 	struct ifinfomsg down = { .ifi_family = AF_UNSPEC, .ifi_index = d->index, .ifi_change = IFF_UP };
@@ -115,7 +124,8 @@ static int move_link(int nl, const struct device *d, const char *name, int netns
 	if (code < 0 && d->flags & IFF_UP) {
 		struct ifinfomsg up = { .ifi_family = AF_UNSPEC, .ifi_index = d->index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP };
 		nl_init(&r, RTM_NEWLINK, 0, &up, sizeof(up));
-		(void)nl_call(nl, &r, NULL, NULL, NULL);
+		if (nl_call(nl, &r, NULL, NULL, NULL) < 0)
+			err_wrap(e, code, "and it stays down");
 	}
 	return code < 0 ? err_wrap(e, code, "fail to move network interface to its namespace as %s", name) : 0;
 }
@@ -152,6 +162,8 @@ int netdev_move(const char *host_name, const char *name, int netns_fd, struct er
 	int code = find_link(host, host_name, &d, e);
 	if (code == 0)
 		code = list_addrs(host, &d, e);
+	if (code == 0)
+		code = refuse_taken(inside, name, e);
 	if (code == 0)
 		code = move_link(host, &d, name, netns_fd, e);
 	if (code == 0)
