@@ -130,8 +130,8 @@ int exe_forget(struct err *e) {
 	_cleanup_close_ int fd = sealed_memfd();
 	if (fd < 0)
 		return err_sys(e, fd, "memfd");
-	/* The exe must be executable and stays open through the mm; sealed, so that nobody can write a program into it either. */
-	if (fchmod(fd, 0555) < 0 || fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+	/* The exe must be executable, which a memfd is from birth; sealed, so that nobody can write a program into it. */
+	if (fcntl(fd, F_ADD_SEALS, SEALS) < 0)
 		return err_sys(e, errno, "seal memfd");
 	for (int i = 0; i < n; i++) {
 		int r = replace_span(&s[i]);

@@ -16,22 +16,33 @@ int rootfs_isolate(unsigned long propagation, struct err *e) {
 	return 0;
 }
 
-int rootfs_bind(int fd, struct err *e) {
-	_cleanup_close_ int tree = sys_open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-	if (tree < 0)
+int rootfs_bind(const char *path, int same, int tree, struct err *e) {
+	struct stat a, b;
+	struct mount_attr priv = { .propagation = MS_PRIVATE };
+	char link[32];
+	_cleanup_close_ int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), own = -EBADF;
+	if (fd < 0 && (errno != EACCES || tree < 0))
+		return err_sys(e, errno, "open rootfs %s", path);
+	if (fd < 0) {
+		own = fcntl(tree, F_DUPFD_CLOEXEC, 3);
+		fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	} else {
+		if (same >= 0 && (fstat(fd, &a) < 0 || fstat(same, &b) < 0 || a.st_dev != b.st_dev || a.st_ino != b.st_ino))
+			return err_set(e, ESTALE, "rootfs %s changed under us", path);
+		own = sys_open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	}
+	if (own < 0 || fd < 0)
 		return err_sys(e, errno, "clone rootfs mount");
 	/* A shared parent would carry the attachment to the host (rootfsPropagation rshared), and pivot_root(2) wants the parent of the new
 	 * root not to be shared: the copy is private from the start, and so is the mount it lies on. */
-	struct mount_attr priv = { .propagation = MS_PRIVATE };
-	char link[32];
-	if (sys_mount_setattr(tree, "", AT_EMPTY_PATH, &priv) < 0)
+	if (sys_mount_setattr(own, "", AT_EMPTY_PATH, &priv) < 0)
 		return err_sys(e, errno, "rootfs mount private");
 	/* fd may lie anywhere in its mount: only the mount's root takes a propagation. Not being the root (EINVAL) is no error, isolate() has
 	 * made everything a slave unless the spec asked for shared. */
 	(void)sys_mount(NULL, fd_proc_path(fd, link), NULL, MS_PRIVATE, NULL);
-	if (sys_move_mount(tree, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+	if (sys_move_mount(own, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return err_sys(e, errno, "attach rootfs");
-	return TAKE_FD(tree);
+	return TAKE_FD(own);
 }
 
 int rootfs_pivot(int root, struct err *e) {

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <sched.h>
+#include <linux/sched.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>

@@ -39,6 +39,9 @@ struct tier_container {
 	pid_t init_pid;          /* 0 before create */
 	int init_pidfd;          /* -EBADF when unknown */
 	int start_fd;            /* the tier's way to start() after create() with start_follows; set to -EBADF by the engine */
+	/* The container's state document as "state" prints it, appended to out (seccomp notification, at start and exec). May be NULL. */
+	int (*state_json)(const struct tier_container *c, const char *status, struct strbuf *out);
+	void *engine;            /* the engine's own, for state_json */
 	uint64_t init_start_time; /* field 22 of /proc/PID/stat, guards against pid reuse; 0 when unknown */
 };
 
@@ -64,8 +67,6 @@ struct tier_create_options {
 	 * startContainer: there too, right before the user's program. State JSON, timeouts and output files are the engine's business; a failed
 	 * hook comes back as a negative errno and must end the container. May be NULL. */
 	int (*run_hooks)(struct tier_container *c, enum oci_hook_point point, void *arg, struct err *e);
-	/* The container's state document as "state" prints it, appended to out (seccomp notification). May be NULL. */
-	int (*state_json)(struct tier_container *c, const char *status, struct strbuf *out, void *arg);
 	void *arg;
 	/* The sd_notify proxy, LISTEN_FDS and LISTEN_PID need nothing of the tier: the engine adds a bind mount and variables to the spec. */
 };
@@ -78,8 +79,6 @@ struct tier_exec_options {
 	                            the tier may keep files "<tier>.exec.<exec_id>" in the state directory */
 	bool no_new_keyring;
 	int state_root_fd;       /* as in create; -EBADF: none */
-	int (*state_json)(struct tier_container *c, const char *status, struct strbuf *out, void *arg); /* as in create; may be NULL */
-	void *arg;
 };
 
 /* What criu is told; names are those of runc's command line. fds are the engine's. */

@@ -1,0 +1,145 @@
+/* The last steps before the user's program, common to a container's first process and to exec. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "confine/caps.h"
+#include "confine/lsm.h"
+#include "confine/sched.h"
+#include "sys/fd.h"
+#include "sys/kernel.h"
+#include "tier/ns/ns.h"
+
+int ns_private_proc(struct err *e) {
+	int fd = mount_new_fs("proc", "proc", NULL, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, e);
+	if (fd != -EPERM && fd != -EACCES)
+		return fd;
+	/* A user namespace may mount procfs only where one without covers is visible (mount_too_revealing()): then the one that is there, of which every
+	 * open checks the file system and refuses to cross mounts (lsm.h). */
+	err_clear(e);
+	fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? err_sys(e, errno, "open /proc") : fd;
+}
+
+void ns_reset_signals(void) {
+	/* A runtime that was started with SIGPIPE or SIGCHLD ignored must not hand that on: execve(2) keeps ignored signals. */
+	sigset_t none;
+	for (int i = 1; i < 65; i++)
+		if (i != SIGKILL && i != SIGSTOP)
+			signal(i, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int make_env(struct ns_final *f, struct err *e) {
+	size_t n = f->p->env.n, at = n;
+	f->env = calloc(n + 2, sizeof(*f->env));
+	if (!f->env)
+		return err_set(e, ENOMEM, "out of memory");
+	if (n)
+		memcpy(f->env, f->p->env.v, n * sizeof(*f->env));
+	const char *now = ns_env(&f->p->env, "HOME");
+	if (now && *now)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		if (str_has_prefix(f->env[i], "HOME="))
+			at = i;
+	_cleanup_free_ char *home = ns_home(f->p->user.uid);
+	if (asprintf(&f->env[at], "HOME=%s", home ? home : "/") < 0)
+		return err_set(e, ENOMEM, "out of memory");
+	return 0;
+}
+
+int ns_final_prepare(struct ns_final *f, struct err *e) {
+	const char *cwd = f->p->cwd && *f->p->cwd ? f->p->cwd : "/";
+	if (!f->p->args.n)
+		return err_set(e, EINVAL, "process.args must not be empty");
+	int r = ns_find_program(f->p->args.v[0], ns_env(&f->p->env, "PATH"), cwd, &f->file, e);
+	return r < 0 ? r : make_env(f, e);
+}
+
+/* The working directory must lie below the root: the fd of a directory outside of it that somebody smuggled in (CVE-2024-21626) shows as
+ * "(unreachable)..." in getcwd(2). */
+static int enter_cwd(const char *cwd, struct err *e) {
+	char buf[4096 + 16];
+	if (chdir(cwd) < 0)
+		return err_sys(e, errno, "chdir to cwd (\"%s\") set in config.json failed", cwd);
+	long n = syscall(SYS_getcwd, buf, sizeof(buf));
+	if (n < 0 && errno != ENOENT && errno != ERANGE)
+		return err_sys(e, errno, "getcwd");
+	if (n < 0 || buf[0] != '/')
+		return err_set(e, EPERM, "current working directory is outside of container mount namespace root -- possible container breakout detected");
+	return 0;
+}
+
+/* Files that we were given are the container's: a process with another uid could otherwise not open /dev/stdout again. Pipes, ttys and files of our
+ * caller; the null device is everybody's and stays (runc, fixStdioPermissions). */
+static int own_stdio(uint32_t uid, struct err *e) {
+	struct stat st;
+	for (int i = 0; i < 3; i++) {
+		if (fstat(i, &st) < 0)
+			continue;
+		if (st.st_uid == uid || (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)))
+			continue;
+		if (fchown(i, uid, (gid_t)-1) < 0 && errno != EINVAL && errno != EPERM && errno != EROFS && errno != ENOSYS)
+			return err_sys(e, errno, "chown of fd %d", i);
+	}
+	return 0;
+}
+
+static int identity(struct ns_final *f, bool early, struct err *e) {
+	uint32_t flags = (f->is_exec ? CREDS_EXEC : 0) | (f->keep_groups || f->setgroups_denied ? CREDS_KEEP_GROUPS : 0);
+	int r = 0;
+	if (f->landlock && f->landlock->present)
+		r = landlock_apply(f->landlock, e);
+	if (r == 0 && early && (r = seccomp_load(f->filter, e)) >= 0 && f->filter->notify) {
+		int fd = r;
+		r = ns_send(f->channel, NS_MSG_LISTENER, getpid(), NULL, fd);
+		close(fd);
+	}
+	return r < 0 ? r : creds_apply(f->p, flags, e);
+}
+
+int ns_final_exec(struct ns_final *f, struct err *e) {
+	const struct oci_process *p = f->p;
+	const char *cwd = p->cwd && *p->cwd ? p->cwd : "/";
+	const struct process_attrs attrs = { .proc_fd = f->proc, .in_userns = f->in_userns, .no_new_keyring = f->no_new_keyring, .keyring_id = f->id };
+	bool early = f->filter->present && seccomp_early(p);
+	int r = process_attrs_apply(f->s, p, &attrs, e);
+	if (r == 0)
+		r = lsm_apply_exec(f->proc, p->apparmor_profile, p->selinux_label, e);
+	if (r == 0)
+		r = own_stdio(p->user.uid, e);
+	/* As root of the container first: a directory that only root may enter is no reason to fail when the user may not (runc). */
+	struct err cwd_err = ERR_INIT;
+	int in_cwd = r == 0 ? enter_cwd(cwd, &cwd_err) : 0;
+	if (r == 0 && in_cwd < 0 && in_cwd != -EACCES && in_cwd != -EPERM)
+		r = in_cwd, err_move(e, &cwd_err);
+	err_clear(&cwd_err);
+	if (r == 0 && !f->in_userns)
+		r = rlimits_apply(0, p, e);
+	if (r == 0)
+		r = no_new_privs_apply(p, e);
+	if (r < 0)
+		return r;
+	ns_reset_signals();
+	if ((r = identity(f, early, e)) < 0)
+		return r;
+	if (in_cwd < 0 && (r = enter_cwd(cwd, e)) < 0)
+		return r;
+	if ((r = cloexec_from(3 + f->keep_fds)) < 0)
+		return err_sys(e, r, "close-on-exec");
+	if (f->filter->present && !early) {
+		int fd = seccomp_load(f->filter, e);
+		if (fd < 0)
+			return fd;
+		if (f->filter->notify)
+			ns_send(f->channel, NS_MSG_LISTENER, getpid(), NULL, fd);
+	}
+	execve(f->file, p->args.v, f->env);
+	return err_sys(e, errno, "exec %s", f->file);
+}

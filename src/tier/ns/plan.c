@@ -1,0 +1,159 @@
+/* What a container needs, decided and checked before any process exists. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "confine/exe.h"
+#include "confine/rootfs.h"
+#include "sys/fd.h"
+#include "sys/kernel.h"
+#include "tier/ns/ns.h"
+
+/* Order of joining: the user namespace gives the capabilities for the others; the mount namespace comes last, since paths change with it. */
+static const int kinds[NS_KINDS] = { CLONE_NEWUSER, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWCGROUP, CLONE_NEWNS };
+
+static int same_as_own(int fd, int flag, bool *ret) {
+	static const struct { int flag; const char *path; } own[] = {
+		{ CLONE_NEWUSER, "/proc/self/ns/user" }, { CLONE_NEWIPC, "/proc/self/ns/ipc" }, { CLONE_NEWUTS, "/proc/self/ns/uts" },
+		{ CLONE_NEWNET, "/proc/self/ns/net" }, { CLONE_NEWPID, "/proc/self/ns/pid" }, { CLONE_NEWTIME, "/proc/self/ns/time" },
+		{ CLONE_NEWCGROUP, "/proc/self/ns/cgroup" }, { CLONE_NEWNS, "/proc/self/ns/mnt" },
+	};
+	struct stat a, b;
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		if (own[i].flag == flag) {
+			if (fstat(fd, &a) < 0 || stat(own[i].path, &b) < 0)
+				return -errno;
+			*ret = a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+static int plan_namespaces(struct ns_create *p, struct err *e) {
+	bool fork_needed = false;
+	for (size_t i = 0; i < NS_KINDS; i++) {
+		const struct oci_namespace *ns = oci_namespace(p->s, kinds[i]);
+		if (!ns)
+			continue;
+		if (!ns->path || !*ns->path) {
+			p->new_flags |= (uint64_t)(unsigned)kinds[i];
+			p->own |= (uint64_t)(unsigned)kinds[i];
+			continue;
+		}
+		_cleanup_close_ int fd = open(ns->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		bool host = false;
+		if (fd < 0)
+			return err_sys(e, errno, "open namespace %s at %s", oci_namespace_name(kinds[i]), ns->path);
+		int r = same_as_own(fd, kinds[i], &host);
+		if (r < 0)
+			return err_sys(e, r, "namespace %s", ns->path);
+		if (host)
+			continue; /* setns(2) into the own user namespace is an error; the others would be no-ops */
+		p->joins[p->n_joins++] = (struct ns_join){ kinds[i], TAKE_FD(fd) };
+		p->own |= (uint64_t)(unsigned)kinds[i];
+		fork_needed = fork_needed || kinds[i] == CLONE_NEWUSER || kinds[i] == CLONE_NEWPID;
+	}
+	p->in_userns = p->own & CLONE_NEWUSER;
+	p->stage = fork_needed || ((p->new_flags & CLONE_NEWTIME) && p->s->n_time_offsets);
+	return 0;
+}
+
+/* What runc's and crun's validators refuse, in their words where engines may look. */
+static int plan_check(const struct ns_create *p, struct err *e) {
+	const struct oci_spec *s = p->s;
+	if (!s->has_process || !s->process.args.n)
+		return err_set(e, EINVAL, "process.args must not be empty");
+	if (!(p->own & CLONE_NEWNS)) {
+		if (s->masked_paths.n || s->readonly_paths.n)
+			return err_set(e, EINVAL, "unable to restrict sys entries without a private MNT namespace");
+		if (s->n_mounts)
+			return err_set(e, EINVAL, "mounts need a mount namespace in linux.namespaces");
+	}
+	if ((s->hostname || s->domainname) && !(p->own & CLONE_NEWUTS))
+		return err_set(e, EINVAL, "unable to set hostname without a private UTS namespace");
+	if (s->n_time_offsets && !(p->new_flags & CLONE_NEWTIME))
+		return err_set(e, EINVAL, "time offsets need a new time namespace in linux.namespaces");
+	if ((p->new_flags & CLONE_NEWUSER) && (!s->uid_mappings.n || !s->gid_mappings.n))
+		return err_set(e, EINVAL, "user namespaces enabled, but no %s mappings provided", s->uid_mappings.n ? "gid" : "uid");
+	if (!(p->own & CLONE_NEWUSER) && (s->uid_mappings.n || s->gid_mappings.n))
+		return err_set(e, EINVAL, "user namespace mappings specified, but user namespace isn't enabled in the config");
+	if (s->n_net_devices && !(p->own & CLONE_NEWNET))
+		return err_set(e, EINVAL, "unable to move network devices without a private NET namespace");
+	return sysctl_check(&s->sysctl, (unsigned long)p->own, s->domainname != NULL, e);
+}
+
+static int plan_rootfs(struct ns_create *p, struct err *e) {
+	for (size_t i = 0; i < p->n_joins; i++)
+		if (p->joins[i].flag == CLONE_NEWNS)
+			return 0; /* the path means something in that namespace only */
+	p->rootfs = open(p->c->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (p->rootfs < 0)
+		return err_sys(e, errno, "open rootfs %s", p->c->rootfs);
+	return 0;
+}
+
+/* With a user namespace the child may lack what the host's root has: search permission on the way to a source, the right to make an idmapped
+ * mount. A parent without that right itself (rootless) leaves it to the child. */
+static int plan_sources(struct ns_create *p, struct err *e) {
+	if (!p->in_userns || !(p->new_flags & CLONE_NEWNS) || geteuid() != 0)
+		return 0;
+	p->rootfs_tree = sys_open_tree(p->rootfs, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	p->sources = arena_array(&p->arena, p->s->n_mounts, int);
+	if (!p->sources)
+		return err_set(e, ENOMEM, "out of memory");
+	const struct mount_ctx ctx = { .bundle_fd = p->c->bundle_fd, .root = -EBADF, .proc = -EBADF,
+		.uid_maps = &p->s->uid_mappings, .gid_maps = &p->s->gid_mappings };
+	for (size_t i = 0; i < p->s->n_mounts; i++)
+		p->sources[i] = -EBADF;
+	for (size_t i = 0; i < p->s->n_mounts; i++) {
+		int r = mount_open_source(&ctx, &p->s->mounts[i], &p->sources[i], e);
+		if (r == -EPERM) {
+			err_clear(e);
+			continue;
+		}
+		if (r < 0)
+			return err_wrap(e, r, "error mounting \"%s\" to rootfs at \"%s\"", p->s->mounts[i].source, p->s->mounts[i].destination);
+	}
+	return 0;
+}
+
+int ns_plan(struct ns_create *p, struct err *e) {
+	p->rootfs_tree = p->rootfs = p->channel = p->listener = -EBADF;
+	p->hooks_outside = p->o->run_hooks && (p->s->hooks[OCI_HOOK_PRESTART].n || p->s->hooks[OCI_HOOK_CREATE_RUNTIME].n);
+	if (!exe_can_forget()) {
+		/* The program must then run from a sealed copy, which main() arranged (exe_reexec). */
+		int r = exe_forget(e);
+		if (r < 0)
+			return r;
+	}
+	int r = plan_namespaces(p, e);
+	if (r < 0 || (r = plan_check(p, e)) < 0 || (r = plan_rootfs(p, e)) < 0)
+		return r;
+	if ((r = landlock_from_spec(&p->arena, p->s, &p->landlock, e)) < 0 || (r = landlock_check(&p->landlock, e)) < 0)
+		return r;
+	if ((r = seccomp_prepare(p->s, p->o->state_root_fd, &p->filter, e)) < 0)
+		return err_wrap(e, r, "seccomp");
+	if ((r = plan_sources(p, e)) < 0)
+		return r;
+	if (p->c->cgroup && (r = cgroup_join_open(p->c->cgroup, &p->cgroups, e)) < 0)
+		return r;
+	if (!p->o->start_follows)
+		p->listener = ns_listen(p->c->state_fd, "ns.start", e);
+	return p->listener < 0 && !p->o->start_follows ? p->listener : 0;
+}
+
+void ns_plan_free(struct ns_create *p) {
+	for (size_t i = 0; i < p->n_joins; i++)
+		close(p->joins[i].fd);
+	for (size_t i = 0; p->sources && i < p->s->n_mounts; i++)
+		cleanup_close(&p->sources[i]);
+	cleanup_close(&p->rootfs);
+	cleanup_close(&p->rootfs_tree);
+	cleanup_close(&p->channel);
+	cleanup_close(&p->listener);
+	cgroup_join_close(&p->cgroups);
+	seccomp_filter_free(&p->filter);
+	arena_free(&p->arena);
+}
