@@ -154,14 +154,14 @@ int cgroup_apply(struct cgroup *cg, const struct oci_resources *r, enum cgroup_a
 /* ---- a live container -------------------------------------------------------------------------------------------- */
 
 /* Freeze or thaw and wait until the kernel says so. -ENOTSUP without a freezer. */
-int cgroup_freeze(struct cgroup *cg, bool frozen, struct err *e) MUST_CHECK;
+int cgroup_freeze(struct cgroup *cg, bool frozen, struct err *e);
 /* 1 frozen, 0 not (also when the cgroup is gone), negative errno. Two system calls after the first. */
 int cgroup_frozen(struct cgroup *cg);
 /* Signal every process, sub-cgroups included. SIGKILL: cgroup.kill where there is one; else frozen, signalled, thawed, until empty of new ones.
  * 0 also when there was nobody (*ret_count, may be NULL: processes signalled, -1 when cgroup.kill did it). */
 int cgroup_kill(struct cgroup *cg, int sig, int *ret_count, struct err *e) MUST_CHECK;
 /* Pids in the cgroup and below it, sorted, each once; *ret is malloc'ed (caller frees), NULL when there are none. */
-int cgroup_pids(struct cgroup *cg, pid_t **ret, size_t *ret_n, struct err *e) MUST_CHECK;
+int cgroup_pids(struct cgroup *cg, pid_t **ret, size_t *ret_n, struct err *e);
 /* 1 when a process is inside (v2: cgroup.events), 0 when none or the cgroup is gone. */
 int cgroup_populated(struct cgroup *cg);
 
@@ -175,8 +175,9 @@ struct cgroup_oom {
 	int events_fd;      /* memory.events / memory.oom_control */
 	int populated_fd;   /* cgroup.events (v2), -EBADF on v1 */
 	uint64_t seen;
+	bool v1;
 };
-#define CGROUP_OOM_INIT { -EBADF, -EBADF, -EBADF, 0 }
+#define CGROUP_OOM_INIT { -EBADF, -EBADF, -EBADF, 0, false }
 int cgroup_oom_open(struct cgroup *cg, struct cgroup_oom *ret, struct err *e) MUST_CHECK;
 int64_t cgroup_oom_read(struct cgroup_oom *w);
 void cgroup_oom_close(struct cgroup_oom *w);
