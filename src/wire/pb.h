@@ -49,6 +49,11 @@ struct pb_desc {
 	static const struct pb_field var##_fields[] = { __VA_ARGS__ }; \
 	const struct pb_desc var = { #st, sizeof(struct st), var##_fields, ARRAY_SIZE(var##_fields) }
 
+/* The same for a descriptor of this file alone. */
+#define PB_DESC_LOCAL(var, st, ...) \
+	static const struct pb_field var##_fields[] = { __VA_ARGS__ }; \
+	static const struct pb_desc var = { #st, sizeof(struct st), var##_fields, ARRAY_SIZE(var##_fields) }
+
 /* map<string, string> is a repeated message of this form on the wire. */
 struct pb_pair { const char *key, *value; };
 extern const struct pb_desc pb_pair_desc;

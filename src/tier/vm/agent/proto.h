@@ -1,0 +1,79 @@
+/* What the host and the agent in the guest say to each other: ttrpc requests of the service tierce.agent.v1 (agent/proto.c has the field numbers).
+ * Numbers are never reused; an older agent cannot meet a newer host since the initramfs is keyed by the agent. */
+#ifndef TIERCE_TIER_VM_AGENT_PROTO_H
+#define TIERCE_TIER_VM_AGENT_PROTO_H
+
+#include "wire/pb.h"
+
+#define AGENT_SERVICE "tierce.agent.v1"
+#define AGENT_PORT "tierce.ctl"   /* name of the virtio-serial port */
+#define AGENT_FUSE_PORT "tierce.fuse"
+enum {
+	AGENT_VERSION = 1,
+	AGENT_VSOCK_PORT = 1024,
+	AGENT_WINDOW = 256 << 10, /* bytes of one stream that may be under way unacknowledged: bounds what a stalled reader makes either side hold */
+	AGENT_CHUNK = 32 << 10,   /* most bytes in one Io message; virtio-serial moves 32 KiB at a time */
+};
+
+/* Hello: who are you. Empty request. */
+struct agent_hello { uint64_t version; const char *release, *boot_id; uint64_t memory, cpus; };
+
+/* Wake: after a boot or a clone of a template. */
+struct agent_wake {
+	struct pb_bytes seed;       /* goes into the random pool, which is then reseeded */
+	uint64_t realtime_ns;       /* the host's clock */
+	const char *machine_id;     /* /etc/machine-id of the guest */
+	const char *hostname;       /* of the guest's own UTS namespace */
+	uint64_t vmgen;             /* number of the clone, for logs */
+};
+struct agent_woken { uint64_t uptime_ns; };
+
+/* Create: one container from a config.json whose host-only parts the host has taken out. */
+struct agent_root {
+	const char *type;     /* "erofs", "ext4" ... on `device`, or "fuse" of the share `tag` */
+	const char *device;   /* "vda" */
+	uint64_t share;       /* fuse: number of the host directory */
+	bool readonly;        /* no overlay upper */
+	uint64_t upper_bytes; /* size bound of the upper, 0: half of the guest's memory */
+};
+struct agent_mount { const char *target; uint64_t share; bool file; }; /* a host directory or file to appear at target in the guest's own tree */
+struct agent_create {
+	const char *id;
+	struct pb_bytes config;
+	struct agent_root *root;
+	bool terminal, stdin_open;
+	uint64_t width, height;
+	struct pb_list mounts; /* struct agent_mount */
+};
+struct agent_pid { uint64_t pid; };
+
+struct agent_exec { const char *id, *exec_id; struct pb_bytes process; bool terminal, stdin_open; uint64_t width, height; bool two_phase; const char *cgroup_sub; };
+/* Names a process: exec_id NULL is the container's init. Start, Attach, and others use it alone. */
+struct agent_ref { const char *id, *exec_id; };
+struct agent_signal { const char *id, *exec_id; uint64_t signal; bool all; };
+struct agent_resize { const char *id, *exec_id; uint64_t width, height; };
+struct agent_update { const char *id; struct pb_bytes resources; };
+struct agent_text { struct pb_bytes text; }; /* a JSON document */
+
+/* One interface of the pod as the host saw it. Addresses as text with prefix length; routes in the order of insertion. */
+struct agent_route { const char *dest, *gateway, *source; uint64_t scope, flags; };
+struct agent_link { const char *name, *mac; uint64_t mtu; struct pb_list addresses; /* const char * */ struct pb_list routes; /* struct agent_route */ };
+struct agent_network { struct pb_list links; };
+
+/* Attach opens a stream; both sides then send Io messages as ttrpc data frames. */
+enum agent_io_kind {
+	IO_STDIN = 1, IO_STDOUT = 2, IO_STDERR = 3, /* data; empty: end of file */
+	IO_ACK_IN, IO_ACK_OUT, IO_ACK_ERR,  /* n bytes are through */
+	IO_EXIT,                            /* n: wait status; nothing follows */
+	IO_HANGUP,                          /* the host's terminal is gone */
+};
+struct agent_io { uint64_t kind; struct pb_bytes data; uint64_t n; };
+
+/* Events: one stream per connection. */
+enum agent_event_kind { EVENT_OOM = 1 };
+struct agent_event { uint64_t kind; const char *id; uint64_t count; };
+
+extern const struct pb_desc agent_hello_desc, agent_wake_desc, agent_woken_desc, agent_create_desc, agent_pid_desc, agent_exec_desc, agent_ref_desc,
+	agent_signal_desc, agent_resize_desc, agent_update_desc, agent_text_desc, agent_network_desc, agent_io_desc, agent_event_desc;
+
+#endif

@@ -1,0 +1,85 @@
+/* The runtime's end of the monitor's socket. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "sys/fd.h"
+#include "tier/vm/call.h"
+#include "tier/vm/control.h"
+#include "tier/vm/monitor.h"
+
+enum { CALL_MS = 60000 };
+
+/* Through /proc/self/fd: a state directory's path may be longer than a socket address takes. */
+static void address(int state_fd, struct sockaddr_un *a)
+{
+	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(a->sun_path, sizeof a->sun_path, "/proc/self/fd/%d/" MONITOR_SOCKET, state_fd);
+}
+
+int control_listen(int state_fd, struct err *e)
+{
+	struct sockaddr_un a;
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return err_sys(e, errno, "socket");
+	address(state_fd, &a);
+	unlinkat(state_fd, MONITOR_SOCKET, 0);
+	mode_t old = umask(0177);
+	int r = bind(fd, (struct sockaddr *)&a, sizeof a);
+	umask(old);
+	if (r < 0 || listen(fd, 64) < 0)
+		return err_sys(e, errno, "listen on " MONITOR_SOCKET);
+	return TAKE_FD(fd);
+}
+
+int control_connect(int state_fd, struct err *e)
+{
+	struct sockaddr_un a;
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return err_sys(e, errno, "socket");
+	address(state_fd, &a);
+	if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0)
+		return err_sys(e, errno, "the container's machine");
+	return TAKE_FD(fd);
+}
+
+int control_call(int state_fd, const char *method, const struct pb_desc *d, const void *msg, const struct pb_desc *reply_desc, void *reply, struct arena *a,
+	struct strbuf *keep, struct err *e)
+{
+	_cleanup_close_ int fd = control_connect(state_fd, e);
+	struct chan c = CHAN_INIT;
+	if (fd < 0)
+		return fd;
+	c.fd = fd;
+	int r = agent_call(&c, 1, method, d, msg, reply_desc, reply, a, CALL_MS, e);
+	if (keep) { /* bytes of the reply point into it */
+		*keep = c.in;
+		c.in = (struct strbuf)STRBUF_INIT;
+	}
+	chan_clear(&c);
+	return r;
+}
+
+int control_send_exec(int fd, const struct agent_exec *q, const int fds[3], struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	union { struct cmsghdr h; char space[CMSG_SPACE(3 * sizeof(int))]; } cm;
+	int r = ttrpc_put_request(&b, CONTROL_EXEC_STREAM, 0, MONITOR_SERVICE, "Exec", &agent_exec_desc, q);
+	if (r < 0)
+		return err_sys(e, r, "exec request");
+	struct iovec iov = { b.s, 1 };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cm, .msg_controllen = sizeof cm };
+	memset(&cm, 0, sizeof cm);
+	cm.h = (struct cmsghdr){ .cmsg_len = CMSG_LEN(3 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(&cm.h), fds, 3 * sizeof(int));
+	if (sendmsg(fd, &mh, MSG_NOSIGNAL) != 1)
+		return err_sys(e, errno, "exec request");
+	r = fd_write_all(fd, b.s + 1, b.len - 1);
+	return r < 0 ? err_sys(e, r, "exec request") : 0;
+}

@@ -1,0 +1,50 @@
+/* Hypervisors as rows behind one interface, and the machine that one of them runs. */
+#ifndef TIERCE_TIER_VM_MACHINE_H
+#define TIERCE_TIER_VM_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "tier/vm/boot/assets.h"
+
+/* What a machine is made of. Strings are the caller's. */
+struct machine_config {
+	const struct assets *assets;
+	const char *cache;
+	const char *machine;      /* "microvm" or "q35" */
+	const char *kernel_args;  /* appended to ours, NULL: none */
+	uint64_t memory;          /* bytes, a multiple of 1 MiB */
+	unsigned cpus;
+	const char *root_image;   /* read-only disk "vda" */
+	int tap_fd;               /* -EBADF: no network interface */
+	const char *mac;
+	const char *accel;        /* "auto", "kvm", "tcg" */
+	bool kvm;                 /* what accel came down to; set by the hypervisor */
+	bool use_template;
+	bool confine;             /* drop user, namespaces, system calls */
+	uint32_t uid, gid;        /* of the confined hypervisor */
+};
+
+struct machine {
+	pid_t pid;
+	int pidfd;
+	int ctl_fd;      /* control channel to the agent, non-blocking */
+	int fuse_fd;     /* channel of shared directories, non-blocking */
+	int console_fd;  /* the guest's serial line */
+	int qmp_fd;
+};
+#define MACHINE_INIT { 0, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF }
+
+struct hypervisor {
+	const char *name; /* "qemu", "builtin" */
+	/* Can it run here; the reason when not. */
+	int (*probe)(struct err *e);
+	/* From nothing to a running kernel, or from a template when there is one. */
+	int (*start)(const struct machine_config *c, struct machine *ret, struct err *e);
+	void (*stop)(struct machine *m); /* kill and reap; closes every fd; idempotent */
+};
+extern const struct hypervisor hypervisor_qemu;
+
+#endif

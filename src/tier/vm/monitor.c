@@ -1,0 +1,302 @@
+/* The monitor: first steps in order, then one poll loop. */
+#include "tier/vm/monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sys/fd.h"
+#include "tier/vm/call.h"
+#include "tier/vm/control.h"
+#include "tier/vm/guestconf.h"
+#include "tier/vm/monitor_internal.h"
+#include "tier/vm/rootimg.h"
+
+enum { BOOT_MS = 120000, CALL_MS = 60000, FIRST_STREAM = 1 };
+
+uint32_t monitor_stream(struct monitor *m)
+{
+	m->next_stream += 2; /* odd numbers are the client's (ttrpc) */
+	return m->next_stream;
+}
+
+/* ---- coming up ---------------------------------------------------------------------------------------------------- */
+
+static void random_id(char ret[33])
+{
+	uint8_t b[16];
+	if (getrandom(b, sizeof b, 0) != sizeof b)
+		memset(b, 0, sizeof b);
+	for (unsigned i = 0; i < sizeof b; i++)
+		snprintf(ret + 2 * i, 3, "%02x", b[i]);
+}
+
+static int wake(struct monitor *m, struct arena *a, struct err *e)
+{
+	uint8_t seed[64];
+	char id[33];
+	struct timespec ts;
+	struct agent_woken woken;
+	if (getrandom(seed, sizeof seed, 0) != sizeof seed)
+		return err_sys(e, errno, "getrandom");
+	random_id(id);
+	clock_gettime(CLOCK_REALTIME, &ts);
+	struct agent_wake w = { .seed = { seed, sizeof seed }, .realtime_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec, .machine_id = id,
+		.hostname = "tierce" };
+	int r = agent_call(&m->agent, monitor_stream(m), "Wake", &agent_wake_desc, &w, &agent_woken_desc, &woken, a, BOOT_MS, e);
+	explicit_bzero(seed, sizeof seed);
+	return r;
+}
+
+static int create(struct monitor *m, struct arena *a, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf config = STRBUF_INIT;
+	const struct oci_process *p = &m->c->spec->process;
+	int r = guestconf_write(m->c->spec, &config, e);
+	if (r < 0)
+		return r;
+	struct agent_root root = { .type = "erofs", .device = "vda" };
+	struct agent_create q = { .id = m->c->id, .config = { config.s, config.len }, .root = &root, .terminal = p->terminal, .stdin_open = true };
+	struct winsize ws;
+	if (p->terminal && m->c->stdio[0] >= 0 && ioctl(m->c->stdio[0], TIOCGWINSZ, &ws) == 0) {
+		q.width = ws.ws_col;
+		q.height = ws.ws_row;
+	}
+	struct agent_pid pid;
+	return agent_call(&m->agent, monitor_stream(m), "Create", &agent_create_desc, &q, &agent_pid_desc, &pid, a, CALL_MS, e);
+}
+
+static int bring_up(struct monitor *m, struct err *e)
+{
+	_cleanup_arena_ struct arena a = ARENA_INIT;
+	_cleanup_assets_ struct assets assets = { 0 };
+	_cleanup_free_ char *image = NULL;
+	const struct vm_options *o = m->c->options;
+	struct asset_options ao = { .cache = o->cache, .kernel = o->kernel, .modules = o->modules };
+	int r = assets_prepare(&ao, &assets, e);
+	if (r < 0 || (r = rootimg_get(o->cache, m->c->rootfs, &image, e)) < 0)
+		return r;
+	struct machine_config mc = { .assets = &assets, .cache = o->cache, .machine = o->machine, .kernel_args = o->kernel_args, .memory = o->memory,
+		.cpus = o->cpus, .root_image = image, .tap_fd = m->c->tap_fd, .confine = o->confine, .use_template = o->template_on, .accel = o->accel };
+	r = m->hv->start(&mc, &m->machine, e);
+	if (r < 0)
+		return r;
+	m->agent.fd = m->machine.ctl_fd;
+	r = wake(m, &a, e);
+	if (r >= 0)
+		r = create(m, &a, e);
+	if (r < 0) {
+		monitor_console(m);
+		if (m->console.len && (r == -ECONNRESET || r == -ETIMEDOUT))
+			err_wrap(e, r, "guest console: %.400s", strbuf_str(&m->console) + (m->console.len > 400 ? m->console.len - 400 : 0));
+		return r;
+	}
+	m->init = relay_new(NULL, m->c->stdio, m->c->terminal);
+	if (!m->init)
+		return err_set(e, ENOMEM, "monitor");
+	m->relays = m->init;
+	return monitor_attach(m, m->init, e);
+}
+
+int monitor_attach(struct monitor *m, struct relay *r, struct err *e)
+{
+	struct agent_ref ref = { m->c->id, r->exec_id };
+	r->stream = monitor_stream(m);
+	int x = ttrpc_put_request(&m->agent.out, r->stream, TTRPC_REMOTE_OPEN, AGENT_SERVICE, "Attach", &agent_ref_desc, &ref);
+	return x < 0 ? err_sys(e, x, "attach") : 0;
+}
+
+/* What the guest's kernel and agent print; the tail explains a crash. */
+void monitor_console(struct monitor *m)
+{
+	char buf[1024];
+	ssize_t n;
+	while (m->machine.console_fd >= 0 && (n = read(m->machine.console_fd, buf, sizeof buf)) > 0) {
+		if (m->console.len > CONSOLE_KEEP) {
+			memmove(m->console.s, m->console.s + m->console.len / 2, m->console.len - m->console.len / 2);
+			m->console.len -= m->console.len / 2;
+		}
+		strbuf_add(&m->console, buf, (size_t)n);
+	}
+}
+
+static void tell(int fd, int code, const char *text)
+{
+	char msg[4096];
+	int n = snprintf(msg, sizeof msg, "%d\n%s", code, text);
+	(void)!write(fd, msg, (size_t)MIN(n, (int)sizeof msg - 1));
+	close(fd);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------------------ */
+
+/* End as the container's init did, so that whoever waits for us sees its status. */
+static NORETURN void end_like(int status)
+{
+	if (WIFSIGNALED(status)) {
+		struct rlimit none = { 0, 0 };
+		sigset_t set;
+		setrlimit(RLIMIT_CORE, &none);
+		prctl(PR_SET_DUMPABLE, 0);
+		signal(WTERMSIG(status), SIG_DFL);
+		sigfillset(&set);
+		sigdelset(&set, WTERMSIG(status));
+		sigprocmask(SIG_SETMASK, &set, NULL);
+		raise(WTERMSIG(status));
+		_exit(128 + WTERMSIG(status));
+	}
+	_exit(WEXITSTATUS(status));
+}
+
+static void note_reason(struct monitor *m, const char *what)
+{
+	monitor_console(m);
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	size_t tail = m->console.len > 2000 ? m->console.len - 2000 : 0;
+	strbuf_printf(&b, "%s\n%s\n", what, strbuf_str(&m->console) + tail);
+	if (!b.failed)
+		(void)!file_replace_at(m->c->state_fd, MONITOR_REASON, b.s, b.len, 0600, false);
+	dprintf(2, "tierce: container %s: %s\n", m->c->id, what);
+}
+
+static NORETURN void finish(struct monitor *m, int status)
+{
+	m->hv->stop(&m->machine);
+	control_close(m);
+	unlinkat(m->c->state_fd, MONITOR_SOCKET, 0);
+	end_like(status);
+}
+
+/* The machine went away without a word from the agent. */
+static NORETURN void machine_died(struct monitor *m)
+{
+	note_reason(m, "the virtual machine died");
+	finish(m, SIGKILL);
+}
+
+/* ---- the loop ----------------------------------------------------------------------------------------------------- */
+
+static void agent_data(struct monitor *m, const struct ttrpc_frame *f)
+{
+	_cleanup_arena_ struct arena a = ARENA_INIT;
+	struct agent_io io;
+	if (pb_decode(&agent_io_desc, &a, f->data, f->n, &io, NULL) < 0)
+		return;
+	for (struct relay *r = m->relays; r; r = r->next)
+		if (r->stream == f->stream)
+			relay_io(r, &io);
+}
+
+static void agent_frames(struct monitor *m)
+{
+	struct ttrpc_frame f;
+	int r = chan_fill(&m->agent);
+	while (r > 0 && (r = chan_next(&m->agent, &f)) > 0) {
+		if (f.type == TTRPC_DATA)
+			agent_data(m, &f);
+		else if (f.type == TTRPC_RESPONSE)
+			control_response(m, &f);
+	}
+	if (r < 0)
+		machine_died(m);
+}
+
+static void forward_signal(struct monitor *m, int sig)
+{
+	struct winsize ws;
+	if (sig == SIGWINCH && m->init->terminal) {
+		if (ioctl(m->init->fds[0], TIOCGWINSZ, &ws) == 0) {
+			struct agent_resize q = { m->c->id, NULL, ws.ws_col, ws.ws_row };
+			(void)!ttrpc_put_request(&m->agent.out, monitor_stream(m), 0, AGENT_SERVICE, "Resize", &agent_resize_desc, &q);
+		}
+		return;
+	}
+	if (sig == SIGCHLD || (sig == SIGWINCH && !m->init->terminal) || (m->init->terminal && (sig == SIGHUP || sig == SIGTTIN || sig == SIGTTOU)))
+		return;
+	struct agent_signal q = { .id = m->c->id, .signal = (uint64_t)sig };
+	(void)!ttrpc_put_request(&m->agent.out, monitor_stream(m), 0, AGENT_SERVICE, "Signal", &agent_signal_desc, &q);
+}
+
+static void retire(struct monitor *m)
+{
+	for (struct relay **at = &m->relays; *at;) {
+		struct relay *r = *at;
+		if (!relay_done(r)) {
+			at = &r->next;
+			continue;
+		}
+		if (r == m->init)
+			finish(m, r->status);
+		*at = r->next;
+		control_exec_ended(m, r);
+		relay_free(r);
+	}
+}
+
+static void serve(struct monitor *m)
+{
+	static struct pollfd row[POLL_MAX];
+	nfds_t n = 0;
+	row[n++] = (struct pollfd){ m->agent.fd, (short)(POLLIN | (chan_pending(&m->agent) ? POLLOUT : 0)), 0 };
+	row[n++] = (struct pollfd){ m->sigfd, POLLIN, 0 };
+	row[n++] = (struct pollfd){ m->machine.console_fd, POLLIN, 0 };
+	row[n++] = (struct pollfd){ m->machine.pidfd, POLLIN, 0 };
+	nfds_t first_relay = n;
+	bool ending = false;
+	for (struct relay *r = m->relays; r && n + RELAY_ROWS < POLL_MAX; r = r->next) {
+		n += relay_poll(r, &m->agent, row + n);
+		ending |= r->exited;
+	}
+	nfds_t first_client = n;
+	n += control_poll(m, row + n, POLL_MAX - (unsigned)n);
+	if (poll(row, n, ending ? 100 : -1) < 0 && errno != EINTR)
+		machine_died(m);
+	if (row[1].revents & POLLIN) {
+		struct signalfd_siginfo si;
+		while (read(m->sigfd, &si, sizeof si) == sizeof si)
+			forward_signal(m, (int)si.ssi_signo);
+	}
+	if (row[2].revents & POLLIN)
+		monitor_console(m);
+	else if (row[2].revents)
+		row[2].fd = -1;
+	for (struct relay *r = m->relays; r; r = r->next)
+		relay_pump(r, &m->agent, row + first_relay, (unsigned)(first_client - first_relay));
+	control_serve(m, row + first_client, (unsigned)(n - first_client));
+	if (row[0].revents)
+		agent_frames(m);
+	retire(m);
+	if (row[3].revents || chan_flush(&m->agent) < 0)
+		machine_died(m);
+}
+
+void monitor_run(const struct monitor_config *c)
+{
+	_cleanup_err_ struct err e = ERR_INIT;
+	struct monitor m = { .c = c, .machine = MACHINE_INIT, .agent = CHAN_INIT, .sigfd = -EBADF, .next_stream = FIRST_STREAM, .hv = &hypervisor_qemu };
+	sigset_t set;
+	sigfillset(&set);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	m.sigfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	int r = bring_up(&m, &e);
+	if (r < 0) {
+		tell(c->ready_fd, r, err_msg(&e));
+		m.hv->stop(&m.machine);
+		unlinkat(c->state_fd, MONITOR_SOCKET, 0);
+		_exit(1);
+	}
+	control_open(&m);
+	tell(c->ready_fd, 0, "");
+	for (;;)
+		serve(&m);
+}

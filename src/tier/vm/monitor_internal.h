@@ -1,0 +1,29 @@
+/* Insides of the monitor, shared by its files. */
+#ifndef TIERCE_TIER_VM_MONITOR_INTERNAL_H
+#define TIERCE_TIER_VM_MONITOR_INTERNAL_H
+
+#include "tier/vm/monitor.h"
+
+enum { POLL_MAX = 2048, CONSOLE_KEEP = 16 << 10, CLIENTS_MAX = 512 /* a runaway caller must not use up the monitor's descriptors */ };
+
+struct client;
+struct pending;
+struct monitor {
+	const struct monitor_config *c;
+	const struct hypervisor *hv;
+	struct machine machine;
+	struct chan agent;
+	int sigfd;
+	uint32_t next_stream;
+	struct relay *relays, *init;
+	struct client *clients;
+	struct pending *pending;
+	unsigned n_clients;
+	struct strbuf console;
+};
+
+uint32_t monitor_stream(struct monitor *m);
+int monitor_attach(struct monitor *m, struct relay *r, struct err *e) MUST_CHECK;
+void monitor_console(struct monitor *m);
+
+#endif

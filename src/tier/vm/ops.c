@@ -1,0 +1,258 @@
+/* The vm tier: the engine's requests as a monitor process and messages to it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/fd.h"
+#include "tier/tier.h"
+#include "tier/vm/call.h"
+#include "tier/vm/control.h"
+#include "tier/vm/monitor.h"
+#include "tier/vm/ops_internal.h"
+
+static int probe(struct tier_probe *ret)
+{
+	_cleanup_err_ struct err e = ERR_INIT;
+	*ret = (struct tier_probe){ .caps = TIER_EXEC | TIER_PAUSE | TIER_UPDATE | TIER_STATS | TIER_TERMINAL | TIER_TWO_PHASE_EXEC };
+	ret->usable = hypervisor_qemu.probe(&e) >= 0;
+	if (!ret->usable)
+		snprintf(ret->reason, sizeof ret->reason, "%s", err_msg(&e));
+	return 0;
+}
+
+/* ---- terminals ---------------------------------------------------------------------------------------------------- */
+
+static int send_master(int sock, int master, struct err *e)
+{
+	char name[] = "/dev/ptmx";
+	union { struct cmsghdr h; char space[CMSG_SPACE(sizeof(int))]; } cm;
+	struct iovec iov = { name, sizeof name };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cm, .msg_controllen = sizeof cm };
+	memset(&cm, 0, sizeof cm);
+	cm.h = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(&cm.h), &master, sizeof master);
+	return sendmsg(sock, &mh, MSG_NOSIGNAL) < 0 ? err_sys(e, errno, "send the terminal to the console socket") : 0;
+}
+
+int vm_terminal(struct tier_stdio *io, const struct oci_process *p, int *ret_slave, struct err *e)
+{
+	int master, slave;
+	struct winsize ws = { .ws_row = (unsigned short)(p->console_height.set ? p->console_height.v : 0),
+		.ws_col = (unsigned short)(p->console_width.set ? p->console_width.v : 0) };
+	if (openpty(&master, &slave, NULL, NULL, &ws) < 0)
+		return err_sys(e, errno, "open a pseudo terminal");
+	fcntl(master, F_SETFD, FD_CLOEXEC);
+	fcntl(slave, F_SETFD, FD_CLOEXEC);
+	struct termios t;
+	if (tcgetattr(slave, &t) == 0) { /* the guest's terminal edits, echoes and turns ^C into signals; ours passes bytes */
+		cfmakeraw(&t);
+		tcsetattr(slave, TCSANOW, &t);
+	}
+	if (io->console_socket >= 0) {
+		int r = send_master(io->console_socket, master, e);
+		close(master);
+		if (r < 0) {
+			close(slave);
+			return r;
+		}
+	} else {
+		io->terminal = master;
+	}
+	*ret_slave = slave;
+	return 0;
+}
+
+/* ---- create ------------------------------------------------------------------------------------------------------- */
+
+/* In the monitor: what the container would have of the host's namespaces. The network is its own from the start, so that hooks find it by our pid. */
+static int enter_network(const struct oci_spec *s, struct err *e)
+{
+	const struct oci_namespace *ns = oci_namespace(s, CLONE_NEWNET);
+	if (!ns)
+		return 0;
+	if (!ns->path)
+		return unshare(CLONE_NEWNET) < 0 ? err_sys(e, errno, "new network namespace") : 0;
+	_cleanup_close_ int fd = open(ns->path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+		return err_sys(e, errno, "network namespace %s", ns->path);
+	return 0;
+}
+
+struct fork_args {
+	struct tier_container *c;
+	struct tier_create_options *o;
+	struct vm_options *options;
+	int listen_fd, slave, go_fd, ready_fd;
+};
+
+static NORETURN void monitor_child(const struct fork_args *f)
+{
+	_cleanup_err_ struct err e = ERR_INIT;
+	struct monitor_config mc = { .id = f->c->id, .rootfs = f->c->rootfs, .spec = f->c->spec, .options = f->options, .listen_fd = f->listen_fd,
+		.terminal = f->slave >= 0, .tap_fd = -EBADF, .ready_fd = f->ready_fd };
+	char go;
+	setsid();
+	int r = enter_network(f->c->spec, &e);
+	if (r < 0 || write(f->ready_fd, "N", 1) != 1 || read(f->go_fd, &go, 1) != 1) { /* the runtime is gone: nobody wants us */
+		if (r < 0)
+			dprintf(f->ready_fd, "%d\n%s", r, err_msg(&e));
+		_exit(1);
+	}
+	for (int i = 0; i < 3; i++)
+		mc.stdio[i] = f->slave >= 0 ? fcntl(f->slave, F_DUPFD_CLOEXEC, 3) : fcntl(i, F_DUPFD_CLOEXEC, 3);
+	mc.state_fd = fcntl(f->c->state_fd, F_DUPFD_CLOEXEC, 3);
+	if (f->slave >= 0)
+		ioctl(mc.stdio[0], TIOCSCTTY, 0);
+	close(f->go_fd);
+	monitor_run(&mc);
+}
+
+/* The monitor's verdict: "CODE\nTEXT". */
+static int read_verdict(int fd, struct err *e)
+{
+	char buf[4200];
+	ssize_t n = fd_read_full(fd, buf, sizeof buf - 1);
+	if (n <= 0)
+		return err_set(e, EIO, "the monitor process ended without a word");
+	buf[n] = 0;
+	char *text = strchr(buf, '\n');
+	int code = atoi(buf);
+	return code < 0 ? err_set(e, code, "%s", text ? text + 1 : "") : 0;
+}
+
+static int hooks(struct tier_container *c, struct tier_create_options *o, enum oci_hook_point p, struct err *e)
+{
+	return o->run_hooks && c->spec->hooks[p].n ? o->run_hooks(c, p, o->arg, e) : 0;
+}
+
+static int place(struct tier_container *c, struct err *e)
+{
+	return c->cgroup ? vm_cgroup_place(c, e) : 0;
+}
+
+/* From the fork to the container's existence. */
+static int bring_up(struct tier_container *c, struct tier_create_options *o, int go_fd, int ready_fd, struct err *e)
+{
+	char b;
+	if (read(ready_fd, &b, 1) != 1 || b != 'N')
+		return b == '-' ? read_verdict(ready_fd, e) : err_set(e, EIO, "the monitor process ended early");
+	int r = place(c, e);
+	if (r >= 0 && o->created)
+		r = o->created(c, o->arg, e);
+	if (r >= 0)
+		r = hooks(c, o, OCI_HOOK_PRESTART, e);
+	if (r >= 0)
+		r = hooks(c, o, OCI_HOOK_CREATE_RUNTIME, e);
+	if (r < 0)
+		return r;
+	if (write(go_fd, "x", 1) != 1)
+		return err_set(e, EIO, "the monitor process ended early");
+	return read_verdict(ready_fd, e);
+}
+
+static int create(struct tier_container *c, struct tier_create_options *o, struct err *e)
+{
+	struct vm_options options;
+	int ready[2], go[2];
+	int r = vm_options(c->spec, &options, e);
+	if (r < 0)
+		return r;
+	if (!c->spec->has_process)
+		return err_set(e, EINVAL, "config.json: no process");
+	if (o->stdio.preserve_fds)
+		return err_set(e, EOPNOTSUPP, "--preserve-fds: open files cannot be passed into a virtual machine");
+	_cleanup_close_ int listen_fd = control_listen(c->state_fd, e), slave = -EBADF;
+	if (listen_fd < 0)
+		return listen_fd;
+	if (c->spec->process.terminal && (r = vm_terminal(&o->stdio, &c->spec->process, &slave, e)) < 0)
+		return r;
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "pipe");
+	_cleanup_close_ int ready_r = ready[0], ready_w = ready[1];
+	if (pipe2(go, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "pipe");
+	_cleanup_close_ int go_r = go[0], go_w = go[1];
+	struct fork_args f = { c, o, &options, listen_fd, slave, go_r, ready_w };
+	pid_t pid = fork();
+	if (pid < 0)
+		return err_sys(e, errno, "fork");
+	if (pid == 0) {
+		close(go_w);
+		close(ready_r);
+		monitor_child(&f);
+	}
+	close(TAKE_FD(ready_w));
+	c->init_pid = pid;
+	c->init_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	r = bring_up(c, o, go_w, ready_r, e);
+	if (r < 0) {
+		kill(pid, SIGKILL);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	return r;
+}
+
+/* ---- the rest: messages to the monitor ------------------------------------------------------------------------------ */
+
+static int call(struct tier_container *c, const char *method, const struct pb_desc *d, const void *msg, struct err *e)
+{
+	_cleanup_arena_ struct arena a = ARENA_INIT;
+	return control_call(c->state_fd, method, d, msg, NULL, NULL, &a, NULL, e);
+}
+
+static int start(struct tier_container *c, struct err *e)
+{
+	return call(c, "Start", &agent_ref_desc, &(struct agent_ref){ c->id, NULL }, e);
+}
+
+static int exec_start(struct tier_container *c, const char *exec_id, struct err *e)
+{
+	return call(c, "Start", &agent_ref_desc, &(struct agent_ref){ c->id, exec_id }, e);
+}
+
+static int signal_it(struct tier_container *c, int sig, bool all, struct err *e)
+{
+	struct agent_signal q = { .id = c->id, .signal = (uint64_t)sig, .all = all };
+	_cleanup_err_ struct err inner = ERR_INIT;
+	int r = call(c, "Signal", &agent_signal_desc, &q, &inner);
+	if (r < 0 && sig == SIGKILL && c->init_pid > 0) { /* the guest does not answer: the monitor's death takes the machine along */
+		if (syscall(SYS_pidfd_send_signal, c->init_pidfd, SIGKILL, NULL, 0) == 0)
+			return 0;
+		return err_set(e, ESRCH, "no such process");
+	}
+	if (r < 0)
+		err_move(e, &inner);
+	return r;
+}
+
+static int pause_it(struct tier_container *c, struct err *e)
+{
+	return call(c, "Freeze", &agent_ref_desc, &(struct agent_ref){ c->id, NULL }, e);
+}
+
+static int resume(struct tier_container *c, struct err *e)
+{
+	return call(c, "Thaw", &agent_ref_desc, &(struct agent_ref){ c->id, NULL }, e);
+}
+
+static int destroy(struct tier_container *c, struct err *e)
+{
+	static const char *const files[] = { MONITOR_SOCKET, MONITOR_REASON };
+	(void)e;
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		unlinkat(c->state_fd, files[i], 0);
+	return 0;
+}
+
+const struct tier_ops tier_vm = { .name = "vm", .probe = probe, .create = create, .start = start, .exec = vm_exec, .signal = signal_it, .pause = pause_it,
+	.resume = resume, .exec_start = exec_start, .destroy = destroy };

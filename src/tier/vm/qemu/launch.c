@@ -1,0 +1,272 @@
+/* QEMU's command line (measured variants and what each saves: the notes in docs/vm.md) and its process. */
+#include "tier/vm/qemu/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/str.h"
+#include "sys/fd.h"
+#include "tier/vm/boot/tsc.h"
+#include "tier/vm/qemu/jail.h"
+
+#if defined __x86_64__
+#define QEMU "qemu-system-x86_64"
+#else
+#define QEMU "qemu-system-aarch64"
+#endif
+
+/* Descriptors that the child finds at fixed numbers; the rest of the table is closed. */
+enum { FD_CTL = 3, FD_FUSE, FD_CONSOLE, FD_QMP, FD_TAP, FD_END };
+
+const char *qemu_program(void)
+{
+	static const char *const places[] = { "/usr/bin/" QEMU, "/usr/local/bin/" QEMU, "/usr/libexec/qemu-kvm" };
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		if (access(places[i], X_OK) == 0)
+			return places[i];
+	return NULL;
+}
+
+struct argv { struct arena *a; char **v; size_t n, cap; bool failed; };
+
+static void PRINTF(2, 3) arg(struct argv *x, const char *fmt, ...)
+{
+	char buf[4096];
+	va_list ap;
+	va_start(ap, fmt);
+	int n = vsnprintf(buf, sizeof buf, fmt, ap);
+	va_end(ap);
+	char *s = n < 0 || (size_t)n >= sizeof buf || x->n + 1 >= x->cap ? NULL : arena_strdup(x->a, buf);
+	if (!s) {
+		x->failed = true;
+		return;
+	}
+	x->v[x->n++] = s;
+}
+
+/* Commas separate options of QEMU's arguments and are doubled inside of values. */
+static const char *quoted(struct argv *x, const char *s)
+{
+	char *r = arena_alloc(x->a, 2 * strlen(s) + 1), *o = r;
+	if (!r) {
+		x->failed = true;
+		return "";
+	}
+	for (; *s; s++) {
+		*o++ = *s;
+		if (*s == ',')
+			*o++ = ',';
+	}
+	return r;
+}
+
+static void machine_args(struct argv *x, const struct machine_config *c, enum qemu_mode mode, const char *memory_file)
+{
+	bool microvm = strcmp(c->machine, "microvm") == 0;
+	arg(x, "-nodefaults");
+	arg(x, "-no-user-config");
+	arg(x, "-display");
+	arg(x, "none");
+	arg(x, "-no-reboot");
+	arg(x, "-m");
+	arg(x, "%lluM", (unsigned long long)(c->memory >> 20));
+	arg(x, "-smp");
+	arg(x, "%u", c->cpus);
+	if (microvm) {
+		arg(x, "-bios");
+		arg(x, "qboot.rom");
+	}
+	arg(x, "-accel");
+	if (c->kvm)
+		arg(x, "kvm");
+	else
+		arg(x, "tcg,tb-size=%u,thread=%s", 64 * c->cpus, c->cpus > 1 ? "multi" : "single");
+	if (c->kvm) {
+		arg(x, "-cpu");
+		arg(x, "host");
+	}
+	const char *backend = mode == QEMU_COLD ? "" : ",memory-backend=ram";
+	arg(x, "-M");
+	arg(x, microvm ? "microvm,x-option-roms=off%s" : "q35,vmport=off%s", backend);
+	if (mode != QEMU_COLD) {
+		arg(x, "-object");
+		arg(x, "memory-backend-file,id=ram,size=%lluM,mem-path=%s,share=%s", (unsigned long long)(c->memory >> 20), quoted(x, memory_file),
+			mode == QEMU_TEMPLATE ? "on" : "off");
+	}
+}
+
+static void kernel_args(struct argv *x, const struct machine_config *c)
+{
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	strbuf_puts(&b, "console=ttyS0 quiet panic=-1 cryptomgr.notests lsm=landlock audit=0");
+	if (!c->kvm) /* under emulation the TSC is the host's, and calibrating it against emulated timers hangs or costs seconds */
+		strbuf_printf(&b, " tsc_early_khz=%lu tsc=reliable no_timer_check%s", tsc_khz(), c->cpus == 1 ? " noreplace-smp" : "");
+	if (c->kernel_args)
+		strbuf_printf(&b, " %s", c->kernel_args);
+	arg(x, "-kernel");
+	arg(x, "%s", c->assets->vmlinux);
+	arg(x, "-initrd");
+	arg(x, "%s", c->assets->initramfs);
+	arg(x, "-append");
+	arg(x, "%s", strbuf_str(&b));
+}
+
+static void device_args(struct argv *x, const struct machine_config *c)
+{
+	const char *bus = strcmp(c->machine, "microvm") == 0 ? "device" : "pci";
+	arg(x, "-chardev");
+	arg(x, "socket,id=qmp,fd=%d", FD_QMP);
+	arg(x, "-mon");
+	arg(x, "chardev=qmp,mode=control");
+	arg(x, "-chardev");
+	arg(x, "socket,id=console,fd=%d", FD_CONSOLE);
+	arg(x, "-serial");
+	arg(x, "chardev:console");
+	arg(x, "-device");
+	arg(x, "virtio-serial-%s", bus);
+	arg(x, "-chardev");
+	arg(x, "socket,id=ctl,fd=%d", FD_CTL);
+	arg(x, "-device");
+	arg(x, "virtserialport,chardev=ctl,name=tierce.ctl");
+	arg(x, "-chardev");
+	arg(x, "socket,id=fuse,fd=%d", FD_FUSE);
+	arg(x, "-device");
+	arg(x, "virtserialport,chardev=fuse,name=tierce.fuse");
+	/* A template's disk has no content and the largest size, so that the guest need not look again when a clone brings the real one;
+	 * features that depend on the backend are off, since both sides of a migration must offer the same. */
+	arg(x, "-drive");
+	if (c->root_image)
+		arg(x, "if=none,id=root,format=raw,readonly=on,file.locking=off,file=%s", quoted(x, c->root_image));
+	else
+		arg(x, "if=none,id=root,format=raw,readonly=on,driver=raw,file.driver=null-co,file.size=1T,file.read-zeroes=on");
+	arg(x, "-device");
+	arg(x, "virtio-blk-%s,drive=root,discard=off,write-zeroes=off,config-wce=off,logical_block_size=512,physical_block_size=512,num-queues=1", bus);
+	arg(x, "-netdev");
+	if (c->tap_fd >= 0)
+		arg(x, "tap,id=net,fd=%d,vhost=off", FD_TAP);
+	else
+		arg(x, "hubport,id=net,hubid=0");
+	arg(x, "-device");
+	arg(x, "virtio-net-%s,netdev=net,mac=%s,csum=off,guest_csum=off,gso=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,guest_tso4=off,guest_tso6=off,"
+		"guest_ecn=off,guest_ufo=off,mrg_rxbuf=off,ctrl_guest_offloads=off%s", bus, c->mac ? c->mac : "52:54:00:00:00:01",
+		strcmp(bus, "pci") == 0 ? ",romfile=" : "");
+}
+
+/* Seccomp of its own: no exec, no set*id, no priority games; the process is single in its purpose from here on. */
+static void sandbox_args(struct argv *x)
+{
+	arg(x, "-sandbox");
+	arg(x, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+}
+
+static NORETURN void child(const struct machine_config *c, char **argv, const int fds[FD_END], int log_fd, pid_t parent)
+{
+	sigset_t none;
+	int high[FD_END];
+	for (int i = FD_CTL; i < FD_END; i++)
+		high[i] = fds[i] >= 0 ? fcntl(fds[i], F_DUPFD_CLOEXEC, FD_END + 1) : -EBADF;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	dup2(null, 0);
+	dup2(null, 1);
+	dup2(log_fd >= 0 ? log_fd : null, 2);
+	for (int i = FD_CTL; i < FD_END; i++)
+		if (high[i] >= 0)
+			dup2(high[i], i);
+		else
+			close(i);
+	cloexec_from(FD_END);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (int s = 1; s < 32; s++)
+		signal(s, SIG_DFL);
+	setsid();
+	_cleanup_err_ struct err e = ERR_INIT;
+	if (c->confine && qemu_jail(c, &e) < 0) {
+		dprintf(2, "%s\n", err_msg(&e));
+		_exit(125);
+	}
+	/* Last: a change of user clears it (prctl(2)). The parent may be gone already. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent && getppid() != 0)
+		_exit(125);
+	execv(argv[0], argv);
+	dprintf(2, "exec %s: %s\n", argv[0], strerror(errno));
+	_exit(127);
+}
+
+int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char *memory_file, struct machine *ret, struct err *e)
+{
+	_cleanup_arena_ struct arena a = ARENA_INIT;
+	char *v[96];
+	struct argv x = { &a, v, 0, ARRAY_SIZE(v), false };
+	int pair[FD_END][2], theirs[FD_END];
+	const char *program = qemu_program();
+	if (!program)
+		return err_set(e, ENOENT, QEMU " is not installed (Debian: qemu-system-x86)");
+	arg(&x, "%s", program);
+	machine_args(&x, c, mode, memory_file);
+	if (mode != QEMU_CLONE)
+		kernel_args(&x, c);
+	else {
+		arg(&x, "-incoming");
+		arg(&x, "defer");
+	}
+	device_args(&x, c);
+	sandbox_args(&x);
+	if (x.failed)
+		return err_set(e, ENOMEM, "qemu's command line");
+	v[x.n] = NULL;
+	for (int i = FD_CTL; i < FD_TAP; i++)
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair[i]) < 0) {
+			int r = err_sys(e, errno, "socketpair");
+			while (--i >= FD_CTL) {
+				close(pair[i][0]);
+				close(pair[i][1]);
+			}
+			return r;
+		}
+	for (int i = FD_CTL; i < FD_TAP; i++)
+		theirs[i] = pair[i][1];
+	theirs[FD_TAP] = c->tap_fd;
+	pid_t parent = getpid(), pid = fork();
+	if (pid == 0)
+		child(c, v, theirs, pair[FD_CONSOLE][1], parent);
+	int saved = errno;
+	for (int i = FD_CTL; i < FD_TAP; i++)
+		close(pair[i][1]);
+	*ret = (struct machine){ pid, pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -EBADF, pair[FD_CTL][0], pair[FD_FUSE][0], pair[FD_CONSOLE][0], pair[FD_QMP][0] };
+	fcntl(ret->ctl_fd, F_SETFL, O_NONBLOCK);
+	fcntl(ret->fuse_fd, F_SETFL, O_NONBLOCK);
+	fcntl(ret->console_fd, F_SETFL, O_NONBLOCK);
+	if (pid < 0) {
+		qemu_stop(ret);
+		return err_sys(e, saved, "fork");
+	}
+	return 0;
+}
+
+void qemu_stop(struct machine *m)
+{
+	if (m->pid > 0) {
+		kill(m->pid, SIGKILL);
+		while (waitpid(m->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	int *fds[] = { &m->pidfd, &m->ctl_fd, &m->fuse_fd, &m->console_fd, &m->qmp_fd };
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+	*m = (struct machine)MACHINE_INIT;
+}

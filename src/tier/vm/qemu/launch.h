@@ -1,0 +1,19 @@
+/* QEMU's command line and process. */
+#ifndef TIERCE_TIER_VM_QEMU_LAUNCH_H
+#define TIERCE_TIER_VM_QEMU_LAUNCH_H
+
+#include "tier/vm/machine.h"
+
+enum qemu_mode {
+	QEMU_COLD,     /* boot, memory private */
+	QEMU_TEMPLATE, /* boot with memory in a shared file, for saving */
+	QEMU_CLONE,    /* memory mapped privately from a template's file, state comes by migration */
+};
+
+/* memory_file: template's memory (QEMU_TEMPLATE, QEMU_CLONE). */
+int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char *memory_file, struct machine *ret, struct err *e) MUST_CHECK;
+void qemu_stop(struct machine *m);
+/* Program of this host, NULL when it is not installed. */
+const char *qemu_program(void);
+
+#endif
