@@ -25,38 +25,41 @@ static int send_listener(struct tier_container *c, int listener, pid_t pid, stru
 	return seccomp_notify_send(&f, listener, c->init_pid == pid ? c->init_pidfd : -EBADF, pid, strbuf_str(&state), e);
 }
 
-int ns_go(struct tier_container *c, int channel, pid_t pid, struct err *e) {
-	int r = ns_send(channel, NS_MSG_GO, 0, NULL, -EBADF);
-	if (r < 0)
-		return r == -EPIPE ? err_set(e, ESRCH, "the container's process is gone") : err_sys(e, r, "let the container's process go on");
+int ns_watch(struct tier_container *c, int channel, pid_t pid, struct tier_stdio *io, struct err *e) {
 	for (;;) {
 		struct ns_message m;
-		int fd = -EBADF;
-		struct err inner = ERR_INIT;
-		r = ns_recv(channel, &m, &fd, &inner);
-		if (r == -ECONNRESET && inner.code == -ECONNRESET) {
-			err_clear(&inner);
+		_cleanup_close_ int fd = -EBADF;
+		_cleanup_err_ struct err inner = ERR_INIT;
+		int r = ns_recv(channel, &m, &fd, &inner);
+		if (r == -ECONNRESET)
 			return 0; /* close-on-exec: the user's program runs */
-		}
 		if (r < 0) {
 			err_move(e, &inner);
 			return r;
 		}
 		if (m.type == NS_MSG_LISTENER && fd >= 0)
 			r = send_listener(c, fd, pid, e);
+		else if (m.type == NS_MSG_TERMINAL && fd >= 0 && io)
+			io->terminal = TAKE_FD(fd);
 		else
 			r = err_set(e, EPROTO, "unexpected message %u from the container's process", m.type);
-		cleanup_close(&fd);
 		if (r < 0)
 			return r;
 	}
+}
+
+int ns_go(struct tier_container *c, int channel, pid_t pid, struct tier_stdio *io, struct err *e) {
+	int r = ns_send(channel, NS_MSG_GO, 0, NULL, -EBADF);
+	if (r == -EPIPE)
+		return err_set(e, ESRCH, "the container's process is gone");
+	return r < 0 ? err_sys(e, r, "let the container's process go on") : ns_watch(c, channel, pid, io, e);
 }
 
 int ns_op_start(struct tier_container *c, struct err *e) {
 	_cleanup_close_ int channel = c->start_fd >= 0 ? TAKE_FD(c->start_fd) : ns_connect(c->state_fd, "ns.start", e);
 	if (channel < 0)
 		return channel == -ENOENT ? err_set(e, EINVAL, "cannot start a container that has been started already") : channel;
-	int r = ns_go(c, channel, c->init_pid, e);
+	int r = ns_go(c, channel, c->init_pid, NULL, e);
 	/* Only now: a starter that was killed in between leaves a container that can still be started. */
 	unlinkat(c->state_fd, "ns.start", 0);
 	return r < 0 ? err_wrap(e, r, "unable to start container process") : 0;
@@ -108,6 +111,10 @@ const struct tier_ops tier_ns = {
 	.probe = probe_op,
 	.create = ns_op_create,
 	.start = ns_op_start,
+	.exec = ns_op_exec,
+	.exec_start = ns_op_exec_start,
+	.mounts_add = ns_op_mounts_add,
+	.mounts_remove = ns_op_mounts_remove,
 	.signal = signal_op,
 	.pause = pause_op,
 	.resume = resume_op,

@@ -95,6 +95,18 @@ static int outside(struct ns_create *p, struct err *e) {
 	return r;
 }
 
+int ns_outside_limits(pid_t pid, const struct oci_process *p, struct err *e) {
+	char path[64], value[24];
+	if (p->oom_score_adj.set) {
+		snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
+		snprintf(value, sizeof(value), "%lld", (long long)p->oom_score_adj.v);
+		int r = file_write_at(AT_FDCWD, path, value);
+		if (r < 0 && r != -EACCES && r != -EPERM)
+			return err_sys(e, r, "write oom_score_adj");
+	}
+	return rlimits_apply(pid, p, e);
+}
+
 static int serve(struct ns_create *p, int channel, struct err *e) {
 	for (;;) {
 		struct ns_message m;
@@ -110,8 +122,7 @@ static int serve(struct ns_create *p, int channel, struct err *e) {
 			r = run_outside_hooks(p, channel, e);
 			break;
 		case NS_MSG_READY:
-			/* Raising a hard limit needs CAP_SYS_RESOURCE in the initial namespace: the child has it only without a user namespace. */
-			return p->in_userns ? rlimits_apply(p->c->init_pid, &p->s->process, e) : 0;
+			return p->in_userns ? ns_outside_limits(p->c->init_pid, &p->s->process, e) : 0;
 		default:
 			r = err_set(e, EPROTO, "unexpected message %u from the container's process", m.type);
 		}

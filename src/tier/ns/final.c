@@ -1,11 +1,13 @@
 /* The last steps before the user's program, common to a container's first process and to exec. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include "confine/caps.h"
 #include "confine/lsm.h"
@@ -21,8 +23,14 @@ int ns_private_proc(struct err *e) {
 	/* A user namespace may mount procfs only where one without covers is visible (mount_too_revealing()): then the one that is there, of which every
 	 * open checks the file system and refuses to cross mounts (lsm.h). */
 	err_clear(e);
-	fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? err_sys(e, errno, "open /proc") : fd;
+	struct statfs fs;
+	struct stat st;
+	_cleanup_close_ int there = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (there < 0 || fstatfs(there, &fs) < 0 || fstat(there, &st) < 0)
+		return err_sys(e, errno, "open /proc");
+	if (fs.f_type != PROC_SUPER_MAGIC || st.st_ino != 1)
+		return err_set(e, EPERM, "/proc of the container is not the root of a procfs");
+	return TAKE_FD(there);
 }
 
 void ns_reset_signals(void) {
@@ -109,7 +117,10 @@ int ns_final_exec(struct ns_final *f, struct err *e) {
 	const char *cwd = p->cwd && *p->cwd ? p->cwd : "/";
 	const struct process_attrs attrs = { .proc_fd = f->proc, .in_userns = f->in_userns, .no_new_keyring = f->no_new_keyring, .keyring_id = f->id };
 	bool early = f->filter->present && seccomp_early(p);
-	int r = process_attrs_apply(f->s, p, &attrs, e);
+	/* In a user namespace oom_score_adj was written from outside (ns_outside_limits). */
+	struct oci_process mine = *p;
+	mine.oom_score_adj.set = p->oom_score_adj.set && !f->in_userns;
+	int r = process_attrs_apply(f->s, &mine, &attrs, e);
 	if (r == 0)
 		r = lsm_apply_exec(f->proc, p->apparmor_profile, p->selinux_label, e);
 	if (r == 0)

@@ -124,7 +124,12 @@ int ns_listen(int dirfd, const char *name, struct err *e) MUST_CHECK;
 int ns_connect(int dirfd, const char *name, struct err *e) MUST_CHECK;
 /* Child: wait for MSG_GO on the channel, or on a connection to listener, which becomes the channel. Ends the process when the other side is gone. */
 int ns_wait_start(int *channel, int listener, struct err *e) MUST_CHECK;
-/* Say go and hear how execve went. Seccomp listeners are handed on. */
-int ns_go(struct tier_container *c, int channel, pid_t pid, struct err *e) MUST_CHECK;
+/* For a process in a user namespace, from outside: rlimits (raising takes CAP_SYS_RESOURCE in the initial namespace) and oom_score_adj (its /proc files are
+ * root's while it is not dumpable; without the right to it, left as it is, as runc does). */
+int ns_outside_limits(pid_t pid, const struct oci_process *p, struct err *e) MUST_CHECK;
+/* Say go and hear how execve went. Seccomp listeners are handed on; a terminal ends up in io (NULL: none is expected). */
+int ns_go(struct tier_container *c, int channel, pid_t pid, struct tier_stdio *io, struct err *e) MUST_CHECK;
+/* The second half of it. */
+int ns_watch(struct tier_container *c, int channel, pid_t pid, struct tier_stdio *io, struct err *e) MUST_CHECK;
 
 #endif
