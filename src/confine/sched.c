@@ -2,7 +2,6 @@
 #include "confine/sched.h"
 
 #include <errno.h>
-#include <linux/sched/types.h>
 #include <sys/syscall.h>
 
 enum {
@@ -11,12 +10,22 @@ enum {
 	NODE_LIST_MAX = 1023,     /* the kernel's MAX_NUMNODES bound (NODES_SHIFT <= 10) */
 };
 
+/* struct sched_attr of linux/sched/types.h, which older C libraries cannot include beside <sched.h>. */
+struct attr {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+_Static_assert(sizeof(struct attr) == 48, "SCHED_ATTR_SIZE_VER0");
+
 int sched_apply(const struct oci_scheduler *s, struct err *e) {
 	if (!s->set)
 		return 0;
-	struct sched_attr attr = {
-		.size = sizeof(attr), .sched_policy = s->policy, .sched_flags = s->flags, .sched_nice = s->nice,
-		.sched_priority = (uint32_t)s->priority, .sched_runtime = s->runtime, .sched_deadline = s->deadline, .sched_period = s->period,
+	struct attr attr = {
+		.size = sizeof(attr), .policy = s->policy, .flags = s->flags, .nice = s->nice, .priority = (uint32_t)s->priority,
+		.runtime = s->runtime, .deadline = s->deadline, .period = s->period,
 	};
 	if (syscall(SYS_sched_setattr, 0, &attr, 0) == 0)
 		return 0;

@@ -14,17 +14,15 @@
  * How a tier uses it:
  *   parent, before clone3:  seccomp_prepare(spec, cache_fd, &f, e)      compile or map from the cache
  *   child:                  see seccomp_early(): load with seccomp_load() at the early or the late point
- *   parent, when f.notify:  receive the listener fd from the child (seccomp_load's return value, over your sync socket),
- *                           seccomp_notify_send() with the container process state, close the fd
- * A spec without seccomp (and without the raw annotation) gives f.present == false; seccomp_load() is then a no-op.
+ *   child, when f.notify:   announce the listener's number by one write(2) (the only call that a profile may not catch with SCMP_ACT_NOTIFY)
+ *   parent, when f.notify:  fetch it by pidfd_getfd(2), seccomp_notify_send() with the container process state, close the fd
+ * A spec without seccomp (and without the raw annotation) gives f.present == false; seccomp_filter_load() is then a no-op.
  */
 struct seccomp_filter {
 	bool present;
 	bool notify;              /* a rule uses SECCOMP_RET_USER_NOTIF: load yields a listener fd */
 	unsigned int flags;       /* SECCOMP_FILTER_FLAG_* to load with */
 	struct bpf_prog prog;
-	void *map;                /* cache file mapping, NULL when compiled */
-	size_t map_len;
 	bool from_cache;
 	const char *listener_path, *listener_metadata; /* from the spec or run.oci.seccomp.receiver; NULL: none */
 	struct strbuf warnings;   /* newline-separated, one per ignored name; only when compiled, for --debug */
@@ -39,7 +37,7 @@ void seccomp_filter_free(struct seccomp_filter *f);
  * SECCOMP_CACHE_MAX entries). Annotations: run.oci.seccomp_bpf_data (base64 of struct sock_filter[], used in place of the section, as crun does),
  * run.oci.seccomp.receiver (listener path when the section names none).
  */
-enum { SECCOMP_CACHE_MAX = 128 }; /* hostile bundles must not fill /run: ~1 MiB at most */
+enum { SECCOMP_CACHE_MAX = 128 }; /* hostile bundles must not fill /run; an entry of a usual profile has 15 KiB */
 int seccomp_prepare(const struct oci_spec *spec, int cache_fd, struct seccomp_filter *ret, struct err *e) MUST_CHECK;
 /* The same for a section alone (exec uses the container's spec). */
 int seccomp_compile(const struct oci_seccomp *s, struct seccomp_filter *ret, struct err *e) MUST_CHECK;
@@ -49,7 +47,8 @@ int seccomp_compile(const struct oci_seccomp *s, struct seccomp_filter *ret, str
  */
 bool seccomp_early(const struct oci_process *p);
 /* In the child, single-threaded. 0, or the listener fd (CLOEXEC) when f->notify, or negative errno. Makes one system call. */
-int seccomp_load(const struct seccomp_filter *f, struct err *e) MUST_CHECK;
+#define seccomp_load seccomp_filter_load /* libseccomp exports the short name */
+int seccomp_filter_load(const struct seccomp_filter *f, struct err *e) MUST_CHECK;
 /*
  * Send the container process state (runtime-spec "containerprocessstate") and the fds to the agent's AF_UNIX stream socket.
  * state_json: the container's state document as "state" prints it; pid: of the process the filter is on, as the runtime sees it; pid_fd: -EBADF or
