@@ -73,6 +73,8 @@ size_t bpf_policy_count(const struct bpf_policy *p);
 int bpf_policy_print(const struct bpf_policy *p, struct strbuf *out);
 /* Run a program over one record as the kernel would. A program that the kernel would refuse yields SECCOMP_RET_KILL_PROCESS. */
 uint32_t bpf_simulate(const struct bpf_prog *p, const struct seccomp_data *d);
+/* The same for a program that bpf_check_valid() has passed. */
+uint32_t bpf_run(const struct bpf_prog *p, const struct seccomp_data *d);
 /* What the kernel's verifier demands of a seccomp program (jumps inside, known opcodes, aligned loads inside seccomp_data, ends in ret). */
 bool bpf_check_valid(const struct sock_filter *f, size_t n);
 /* AUDIT_ARCH_* that this program is built for. */

@@ -60,9 +60,11 @@ static bool test(uint16_t op, uint32_t a, uint32_t v) {
 }
 
 uint32_t bpf_simulate(const struct bpf_prog *p, const struct seccomp_data *d) {
+	return bpf_check_valid(p->insns, p->n) ? bpf_run(p, d) : SECCOMP_RET_KILL_PROCESS;
+}
+
+uint32_t bpf_run(const struct bpf_prog *p, const struct seccomp_data *d) {
 	uint32_t a = 0, x = 0, mem[BPF_MEMWORDS] = { 0 };
-	if (!bpf_check_valid(p->insns, p->n))
-		return SECCOMP_RET_KILL_PROCESS;
 	/* Jumps go forward only, so this ends; a valid program ends in a ret. */
 	for (size_t pc = 0; pc < p->n; pc++) {
 		const struct sock_filter i = p->insns[pc];

