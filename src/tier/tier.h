@@ -36,6 +36,7 @@ struct tier_container {
 	const char *state_dir;
 	const struct oci_spec *spec;
 	struct cgroup *cgroup;   /* made by the engine; NULL when cgroups are disabled */
+	bool in_cgroup_v2;       /* set by the tier before created() runs: the first process was cloned into cgroup_fd() */
 	pid_t init_pid;          /* 0 before create */
 	int init_pidfd;          /* -EBADF when unknown */
 	int start_fd;            /* the tier's way to start() after create() with start_follows; set to -EBADF by the engine */
