@@ -158,6 +158,8 @@ int engine_checkpoint(struct ctr *c, const struct tier_checkpoint_options *o, st
 int engine_kill(struct ctr *c, int sig, bool all, struct err *e);
 /* force: also when it runs. Removes everything; poststop hooks run. */
 int engine_delete(struct ctr *c, bool force, struct err *e) MUST_CHECK;
+/* Before a forced delete takes the lock: a first process that outlived its creator holds the lock with it; it is killed. -ENOENT, else 0. */
+int engine_delete_prepare(struct engine *eng, const char *id) MUST_CHECK;
 /* Kill and remove without hooks and without asking: for undoing a create and for damaged directories. */
 int ctr_purge(struct ctr *c, struct err *e);
 int engine_pause(struct ctr *c, struct err *e) MUST_CHECK;

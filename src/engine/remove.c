@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -142,6 +143,18 @@ int ctr_purge(struct ctr *c, struct err *e) {
 			return r;
 	}
 	return remove_directory(c, e);
+}
+
+int engine_delete_prepare(struct engine *eng, const char *id) {
+	_cleanup_ctr_ struct ctr *c = NULL;
+	struct err ignored = ERR_INIT; /* the caller opens it again and reports */
+	int r = ctr_open(eng, id, CTR_DAMAGED, &c, &ignored);
+	if (r == 0 && flock(c->dir_fd, LOCK_EX | LOCK_NB) == 0)
+		(void)flock(c->dir_fd, LOCK_UN);
+	else if (r == 0)
+		(void)signal_init(c, SIGKILL, &ignored);
+	err_clear(&ignored);
+	return r == -ENOENT ? r : 0;
 }
 
 int engine_delete(struct ctr *c, bool force, struct err *e) {

@@ -35,13 +35,14 @@ static int cells(struct ctr *c, char *v[COLUMNS]) {
 }
 
 static void print_row(char *const v[COLUMNS], const size_t width[COLUMNS]) {
-	for (int i = 0; i < COLUMNS; i++)
-		printf(i + 1 < COLUMNS ? "%-*s" : "%.0s%s\n", i + 1 < COLUMNS ? (int)width[i] : 0, i + 1 < COLUMNS ? v[i] : "", v[i]);
+	for (int i = 0; i < COLUMNS - 1; i++)
+		printf("%-*s", (int)width[i], v[i]);
+	printf("%s\n", v[COLUMNS - 1]);
 }
 
 static int print_table(struct ctr **ctrs, size_t n, struct err *e) {
 	char *(*rows)[COLUMNS] = calloc(n + 1, sizeof(*rows));
-	size_t width[COLUMNS] = { 0 };
+	size_t width[COLUMNS] = { COLUMN_MIN, COLUMN_MIN, COLUMN_MIN, COLUMN_MIN, COLUMN_MIN, COLUMN_MIN };
 	static const char *const head[COLUMNS] = { "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER" };
 	int r = 0;
 	if (!rows)
@@ -52,7 +53,7 @@ static int print_table(struct ctr **ctrs, size_t n, struct err *e) {
 		r = cells(ctrs[i], rows[i + 1]);
 	for (size_t i = 0; r == 0 && i <= n; i++)
 		for (int k = 0; k < COLUMNS; k++)
-			width[k] = MAX(width[k], MAX(strlen(rows[i][k]) + COLUMN_GAP, (size_t)COLUMN_MIN));
+			width[k] = MAX(width[k], strlen(rows[i][k]) + COLUMN_GAP);
 	for (size_t i = 0; r == 0 && i <= n; i++)
 		print_row(rows[i], width);
 	free(rows);
@@ -97,7 +98,8 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
 		struct err one = ERR_INIT; /* one that goes away or is damaged must not hide the others */
 		int rc = ctr_open(&cli->eng, ids[i], 0, &ctrs[got], &one);
 		if (rc == 0) {
-			cleanup_close(&ctrs[got]->dir_fd); /* reopened by nobody: a list of thousands must not run out of descriptors */
+			if (ctrs[got]->has_record && ctrs[got]->rec.status != CTR_CREATING)
+				cleanup_close(&ctrs[got]->dir_fd); /* needed by nobody by nobody: a list of thousands must not run out of descriptors */
 			got++;
 		} else if (rc != -ENOENT)
 			engine_warn(&cli->eng, "list: %s: %s", ids[i], err_msg(&one));
