@@ -11,7 +11,6 @@
 #include <time.h>
 
 #include "confine/intelrdt.h"
-#include "confine/netdev.h"
 #include "engine/create.h"
 #include "sys/fd.h"
 
@@ -262,68 +261,46 @@ static int first_record(struct transaction *t, struct err *e) {
 /* ---- the processes ------------------------------------------------------------------------------------------------ */
 
 static int remember_init(struct ctr *c, struct err *e) {
-	char path[32];
-	struct stat st;
 	c->rec.init_pid = c->tc.init_pid;
-	c->pidfd = c->tc.init_pidfd; /* one owner: the container object */
 	int r = proc_start_time(c->rec.init_pid, &c->rec.start_time, NULL, NULL);
 	if (r < 0)
 		return err_set(e, r, "the container's first process died while it was created");
 	c->tc.init_start_time = c->rec.start_time;
+	return 0;
+}
+
+/* What init runs while it waits: when that has changed, start has happened, whatever the record says. */
+static void remember_program(struct ctr *c) {
+	char path[32];
+	struct stat st;
 	snprintf(path, sizeof(path), "/proc/%d/exe", c->rec.init_pid);
 	if (streq(c->rec.tier, "ns") && stat(path, &st) == 0) {
 		c->rec.exe_dev = st.st_dev;
 		c->rec.exe_ino = st.st_ino;
 	}
-	return 0;
 }
 
-static int move_net_devices(struct ctr *c, struct err *e) {
-	char path[32];
-	if (!c->spec->n_net_devices)
-		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", c->rec.init_pid);
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(e, errno, "open %s", path);
-	return netdev_move_all(c->spec->net_devices, c->spec->n_net_devices, fd, e);
-}
-
-/* Called by the tier with the first process known and blocked. */
+/* Called by the tier with the first process known, blocked, and inside its cgroups. */
 static int on_created(struct tier_container *tc, void *arg, struct err *e) {
+	(void)tc;
 	struct transaction *t = arg;
 	struct ctr *c = t->c;
 	int r = remember_init(c, e);
 	if (r == 0)
-		r = cgroup_add(c->cgroup, tc->init_pid, tc->in_cgroup_v2, e);
-	if (r == 0)
 		r = cgroup_ready(c->cgroup, e);
-	if (r == 0 && c->spec->intel_rdt.set) {
-		r = intelrdt_create(NULL, &c->spec->intel_rdt, c->rec.id, &c->rec.rdt_created, e);
-		if (r == 0)
-			r = intelrdt_join(NULL, &c->spec->intel_rdt, c->rec.id, tc->init_pid, e);
-	}
 	if (r < 0)
 		return r;
 	cgroup_save(c->cgroup, &c->rec.cgroup);
-	r = ctr_save(c, e);
-	if (r == 0)
-		r = move_net_devices(c, e);
-	if (r == 0 && t->pidfd_socket >= 0)
-		r = unix_send_fd(t->pidfd_socket, c->pidfd, "pidfd", e);
-	if (r < 0)
-		return r;
-	t->poststop = true;
-	r = hooks_run(c, c->spec, OCI_HOOK_PRESTART, "creating", c->rec.init_pid, e);
-	if (r == 0)
-		r = hooks_run(c, c->spec, OCI_HOOK_CREATE_RUNTIME, "creating", c->rec.init_pid, e);
-	return r;
+	return ctr_save(c, e);
 }
 
+/* Called by the tier: here for the points that belong outside, in the container's process for the others. */
 static int on_hooks(struct tier_container *tc, enum oci_hook_point point, void *arg, struct err *e) {
 	(void)tc;
 	struct transaction *t = arg;
-	return hooks_run(t->c, t->c->spec, point, point == OCI_HOOK_START_CONTAINER ? "created" : "creating", getpid(), e);
+	bool outside = point == OCI_HOOK_PRESTART || point == OCI_HOOK_CREATE_RUNTIME;
+	t->poststop = true;
+	return hooks_run(t->c, t->c->spec, point, point == OCI_HOOK_START_CONTAINER ? "created" : "creating", outside ? t->c->rec.init_pid : getpid(), e);
 }
 
 static void fill_tier(struct transaction *t) {
@@ -332,10 +309,12 @@ static void fill_tier(struct transaction *t) {
 	c->tc.bundle = c->rec.bundle;
 	c->tc.rootfs = c->rec.rootfs;
 	t->stdio.console_socket = t->console;
-	t->stdio.pidfd_socket = -EBADF; /* sent by on_created() */
+	t->stdio.pidfd_socket = t->pidfd_socket;
+	c->tc.start_fd = -EBADF;
+	ctr_fill_callbacks(c);
 	t->stdio.terminal = -EBADF;
 	t->tier = (struct tier_create_options){ .stdio = t->stdio, .no_pivot = t->o->no_pivot, .no_new_keyring = t->o->no_new_keyring,
-		.created = on_created, .run_hooks = on_hooks, .arg = t };
+		.start_follows = t->o->run, .state_root_fd = t->root_fd, .created = on_created, .run_hooks = on_hooks, .arg = t };
 }
 
 static int build(struct transaction *t, struct err *e) {
@@ -356,14 +335,21 @@ static int build(struct transaction *t, struct err *e) {
 	r = cgroup_apply(c->cgroup, &c->spec->resources, CGROUP_APPLY_NEW, e);
 	if (r < 0)
 		return r;
+	if (c->spec->intel_rdt.set && (r = intelrdt_create(NULL, &c->spec->intel_rdt, c->rec.id, &c->rec.rdt_created, e)) < 0)
+		return r;
+	if (c->spec->seccomp.set)
+		t->root_fd = open(c->eng->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* without it filters are compiled each time */
 	fill_tier(t);
 	engine_debug(c->eng, "create: starting the first process of %s under tier %s", c->rec.id, c->rec.tier);
 	r = t->build(t, e);
 	if (r < 0)
 		return r;
+	c->pidfd = c->tc.init_pidfd; /* from here on the container object owns it */
 	t->terminal = t->tier.stdio.terminal;
 	if (t->o->pid_file)
 		r = pid_file_write(t->o->pid_file, c->rec.init_pid, e);
+	if (!t->o->run)
+		remember_program(c);
 	if (r == 0 && !t->o->run)
 		r = ctr_set_status(c, CTR_CREATED, e);
 	return r;
@@ -395,7 +381,7 @@ static void undo(struct transaction *t) {
 }
 
 int transaction_run(struct engine *eng, struct transaction *t, struct created *ret, struct err *e) {
-	t->console = t->pidfd_socket = t->terminal = -EBADF;
+	t->console = t->pidfd_socket = t->terminal = t->root_fd = -EBADF;
 	t->stdio.listen_fds = listen_fds();
 	t->stdio.preserve_fds = t->o->preserve_fds;
 	if (!t->build)
@@ -409,7 +395,7 @@ int transaction_run(struct engine *eng, struct transaction *t, struct created *r
 	if (!c)
 		return err_set(e, ENOMEM, "out of memory");
 	c->eng = eng;
-	c->dir_fd = c->pidfd = c->tc.init_pidfd = c->tc.bundle_fd = -EBADF;
+	c->dir_fd = c->pidfd = c->tc.init_pidfd = c->tc.bundle_fd = c->tc.start_fd = -EBADF;
 	c->rec.id = t->o->id;
 	c->rec.cgroup = (struct cgroup_saved){ "disabled", "", "", "" };
 	c->dir = arena_printf(&c->arena, "%s/%s", eng->root, t->o->id);
@@ -428,6 +414,7 @@ int transaction_run(struct engine *eng, struct transaction *t, struct created *r
 		undo(t);
 	cleanup_close(&t->console);
 	cleanup_close(&t->pidfd_socket);
+	cleanup_close(&t->root_fd);
 	strbuf_free(&t->config);
 	if (r < 0) {
 		ctr_free(c);

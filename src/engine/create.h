@@ -13,7 +13,7 @@ struct transaction {
 	struct strbuf config;    /* the bytes of config.json */
 	struct tier_stdio stdio;
 	struct tier_create_options tier;
-	int console, pidfd_socket, terminal;
+	int console, pidfd_socket, terminal, root_fd;
 	/* what is to be undone */
 	bool undo;               /* the directory is ours */
 	bool cgroup_made;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "spec/state.h"
 #include "sys/fd.h"
 
 int proc_start_time(pid_t pid, uint64_t *ret_start, char *ret_state, pid_t *ret_ppid) {
@@ -145,7 +146,7 @@ int ctr_open(struct engine *eng, const char *id, unsigned flags, struct ctr **re
 	if (!c)
 		return err_set(e, ENOMEM, "out of memory");
 	c->eng = eng;
-	c->pidfd = c->tc.init_pidfd = c->tc.bundle_fd = -EBADF;
+	c->pidfd = c->tc.init_pidfd = c->tc.bundle_fd = c->tc.start_fd = -EBADF;
 	c->dir_fd = -EBADF;
 	c->rec.id = arena_strdup(&c->arena, id);
 	c->rec.bundle = c->rec.rootfs = c->rec.oci_version = c->rec.owner = "";
@@ -179,6 +180,7 @@ void ctr_free(struct ctr *c) {
 	cleanup_close(&c->dir_fd);
 	cleanup_close(&c->pidfd);
 	cleanup_close(&c->tc.bundle_fd);
+	cleanup_close(&c->tc.start_fd);
 	cgroup_free(c->cgroup);
 	arena_free(&c->arena);
 	free(c);
@@ -238,6 +240,17 @@ int ctr_load_cgroup(struct ctr *c, struct err *e) {
 	return r;
 }
 
+static int state_json(const struct tier_container *tc, const char *status, struct strbuf *out) {
+	const struct ctr *c = tc->engine;
+	return oci_state_write(out, &(struct oci_state){ .version = c->rec.oci_version, .id = c->rec.id, .status = status, .bundle = c->rec.bundle,
+		.pid = c->rec.init_pid, .annotations = &c->rec.annotations });
+}
+
+void ctr_fill_callbacks(struct ctr *c) {
+	c->tc.engine = c;
+	c->tc.state_json = state_json;
+}
+
 int ctr_load_tier(struct ctr *c, bool want_spec, struct err *e) {
 	int r = ctr_load_cgroup(c, e);
 	if (r == 0 && want_spec)
@@ -247,6 +260,7 @@ int ctr_load_tier(struct ctr *c, bool want_spec, struct err *e) {
 	c->tier = engine_tier(c->eng, c->rec.tier);
 	if (!c->tier)
 		return err_set(e, ENOTSUP, "container runs under tier \"%s\", which this program was built without", c->rec.tier);
+	ctr_fill_callbacks(c);
 	c->tc.id = c->rec.id;
 	c->tc.bundle = c->rec.bundle;
 	if (c->tc.bundle_fd < 0 && want_spec)

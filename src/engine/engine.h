@@ -117,6 +117,7 @@ int ctr_save(struct ctr *c, struct err *e) MUST_CHECK;
 /* Lazily: the spec; the cgroup handle; the tier with its container view filled. */
 int ctr_load_spec(struct ctr *c, struct err *e) MUST_CHECK;
 int ctr_load_cgroup(struct ctr *c, struct err *e) MUST_CHECK;
+void ctr_fill_callbacks(struct ctr *c);
 int ctr_load_tier(struct ctr *c, bool want_spec, struct err *e) MUST_CHECK;
 /* Open and verify init's pidfd; -ESRCH when it is gone. */
 int ctr_open_pidfd(struct ctr *c, struct err *e) MUST_CHECK;

@@ -43,19 +43,17 @@ int engine_exec(struct ctr *c, const struct exec_options *o, struct executed *re
 		if (pidfd_socket < 0)
 			return err_wrap(e, pidfd_socket, "pidfd socket");
 	}
-	struct tier_exec_options t = { .stdio = { console, -EBADF, -EBADF, o->preserve_fds, 0 }, .process = o->process, .cgroup_sub = o->cgroup,
-		.exec_id = o->exec_id, .no_new_keyring = o->no_new_keyring };
+	_cleanup_close_ int root_fd = c->spec->seccomp.set ? open(c->eng->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+	struct tier_exec_options t = { .stdio = { console, -EBADF, pidfd_socket, o->preserve_fds, 0 }, .process = o->process, .cgroup_sub = o->cgroup,
+		.exec_id = o->exec_id, .no_new_keyring = o->no_new_keyring, .state_root_fd = root_fd };
 	pid_t pid = 0;
 	_cleanup_close_ int pidfd = -EBADF;
 	engine_debug(c->eng, "exec: starting %s in %s", o->process->args.n ? o->process->args.v[0] : "(no program)", c->rec.id);
 	r = c->tier->exec(&c->tc, &t, &pid, &pidfd, e);
 	if (r < 0)
 		return r;
-	if (pidfd_socket >= 0) {
-		if (pidfd < 0)
-			pidfd = pidfd_open(pid, 0);
-		r = pidfd < 0 ? err_sys(e, errno, "pidfd_open") : unix_send_fd(pidfd_socket, pidfd, "pidfd", e);
-	}
+	if (pidfd < 0 && (pidfd = pidfd_open(pid, 0)) < 0)
+		r = err_sys(e, errno, "pidfd_open");
 	if (r == 0 && o->pid_file)
 		r = pid_file_write(o->pid_file, pid, e);
 	if (r < 0) {

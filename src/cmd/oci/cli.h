@@ -13,6 +13,7 @@ struct global_options {
 };
 
 struct cli {
+	char **argv;              /* main()'s */
 	const char *prog;         /* base name of argv[0]: in usage and messages */
 	struct global_options global;
 	struct engine eng;

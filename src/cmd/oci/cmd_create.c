@@ -155,11 +155,11 @@ static int run_restore(struct cli *cli, const void *opts, int argc, char **argv,
 const struct command cmd_create = { "create", "<container-id>", "create a container",
 	"Builds the container that the bundle's config.json describes and stops before the user's program. \"start\" lets it run.\n\n"
 	"The container id must be unique below the state root and may have letters, digits, '_', '+', '-' and '.'.",
-	create_opts, ARRAY_SIZE(create_opts), 0, 1, 1, 0, run_create };
+	create_opts, ARRAY_SIZE(create_opts), CMD_ENTERS, 1, 1, 0, run_create };
 const struct command cmd_run = { "run", "<container-id>", "create and run a container",
 	"Creates the container, starts it, and unless --detach is given stays with it: signals and the terminal are passed on, the exit status is the "
 	"process's, and the container is deleted at the end (--keep leaves it).",
-	run_opts, ARRAY_SIZE(run_opts), 0, 1, 1, 0, run_run };
+	run_opts, ARRAY_SIZE(run_opts), CMD_ENTERS, 1, 1, 0, run_run };
 const struct command cmd_restore = { "restore", "<container-id>", "restore a container from a previous checkpoint",
 	"Restores the saved state of the container instance that was previously saved using the checkpoint command. The bundle is the one that it was made from.",
-	restore_opts, ARRAY_SIZE(restore_opts), 0, 1, 1, 0, run_restore };
+	restore_opts, ARRAY_SIZE(restore_opts), CMD_ENTERS, 1, 1, 0, run_restore };

@@ -219,6 +219,6 @@ static int run_start(struct cli *cli, const void *opts, int argc, char **argv, s
 const struct command cmd_exec = { "exec", "<container-id> <command> [args]", "execute new process inside the container",
 	"Runs a further process in a running container. Options end at the container id. The exit status is the process's; 255 says that the runtime failed.\n\n"
 	"With --exec-id the process is created, placed in its namespaces and cgroup, and its pid file written, but it does not run before exec-start names it.",
-	opts_, ARRAY_SIZE(opts_), CMD_STOP_AT_OPERAND | CMD_EXIT_255, 1, -1, 'c', run };
+	opts_, ARRAY_SIZE(opts_), CMD_STOP_AT_OPERAND | CMD_EXIT_255 | CMD_ENTERS, 1, -1, 'c', run };
 const struct command cmd_exec_start = { "exec-start", "<container-id> <exec-id>", "let a process that \"exec --exec-id\" created run",
 	"The second phase of an exec in two phases. An error of the program's execve is reported here.", NULL, 0, CMD_EXIT_255, 2, 2, 'c', run_start };

@@ -157,7 +157,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
 	int r = jw_finish(&w);
 	if (r < 0)
 		return err_sys(e, r, "write features");
-	puts(b.s);
+	fputs(b.s, stdout); /* ends with a newline */
 	return 0;
 }
 

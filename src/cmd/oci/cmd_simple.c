@@ -74,7 +74,7 @@ static int run_state(struct cli *cli, const void *opts, int argc, char **argv, s
 	r = jw_finish(&w);
 	if (r < 0)
 		return err_sys(e, r, "write state");
-	puts(b.s);
+	fputs(b.s, stdout); /* ends with a newline */
 	return 0;
 }
 

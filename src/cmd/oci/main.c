@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "confine/exe.h"
 #include "version.h"
 
 extern const struct tier_ops tier_ns, tier_sentry, tier_vm;
@@ -130,6 +131,8 @@ static int run_command(struct cli *cli, const struct command *c, int argc, char 
 		failed = 1;
 	if (r == 0)
 		r = setup_engine(cli, &e);
+	if (r == 0 && c->flags & CMD_ENTERS)
+		r = exe_reexec(cli->argv, &e);
 	if (r == 0)
 		r = c->run(cli, opts, p.argc, p.argv, &e);
 	opt_release(c->opts, c->n_opts, opts);
@@ -149,6 +152,11 @@ int main(int argc, char **argv) {
 	const char *slash = strrchr(cli.prog, '/');
 	if (slash)
 		cli.prog = slash + 1;
+	/* The parser reorders operands in place; executing ourselves anew needs the words as they were. */
+	cli.argv = arena_array(&cli.arena, (size_t)argc + 1, char *);
+	if (!cli.argv)
+		return 1;
+	memcpy(cli.argv, argv, (size_t)argc * sizeof(*argv));
 	int r = opt_parse(global_opts, n_global_opts, &cli.global, true, argc > 0 ? argc - 1 : 0, argv + (argc > 0), &p, &e);
 	if (r == 0)
 		r = cli_log_setup(&cli, &e);

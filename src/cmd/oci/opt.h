@@ -49,6 +49,7 @@ struct opt_parse;
 enum command_flags {
 	CMD_STOP_AT_OPERAND = 1 << 0, /* options end at the first operand (exec, ps) or at the second (see stop_after) */
 	CMD_HIDDEN = 1 << 1,
+	CMD_ENTERS = 1 << 3,          /* starts processes in a container: the program file must be out of their reach */
 	CMD_EXIT_255 = 1 << 2,        /* a failure of the runtime itself exits with 255 */
 };
 
