@@ -201,7 +201,7 @@ static int do_exec(struct cli *cli, const struct exec_cmd *o, int argc, char **a
 
 static int run(struct cli *cli, const void *opts, int argc, char **argv, struct err *e) {
 	int r = do_exec(cli, opts, argc, argv, e);
-	return r < 0 ? err_wrap(e, r, "exec failed") : 0;
+	return r < 0 && !str_has_prefix(err_msg(e), "exec failed: ") ? err_wrap(e, r, "exec failed") : r;
 }
 
 static int run_start(struct cli *cli, const void *opts, int argc, char **argv, struct err *e) {
