@@ -3,7 +3,7 @@
 #define TIERCE_CMD_OCI_CLI_H
 
 #include "engine/engine.h"
-#include "opt.h"
+#include "cmd/oci/opt.h"
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 

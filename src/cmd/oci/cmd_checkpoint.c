@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "criu_opts.h"
+#include "cmd/oci/criu_opts.h"
 
 struct checkpoint_cmd { struct criu_opts criu; };
 OPTION_FITS(struct checkpoint_cmd);

@@ -3,8 +3,8 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
-#include "cli.h"
-#include "criu_opts.h"
+#include "cmd/oci/cli.h"
+#include "cmd/oci/criu_opts.h"
 
 struct create_cmd {
 	const char *bundle, *config, *console_socket, *pidfd_socket, *pid_file;

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "cli.h"
+#include "cmd/oci/cli.h"
 #include "confine/intelrdt.h"
 #include "sys/fd.h"
 #include "wire/json.h"

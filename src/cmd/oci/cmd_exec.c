@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-#include "cli.h"
+#include "cmd/oci/cli.h"
 #include "sys/fd.h"
 
 struct exec_cmd {

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "cli.h"
+#include "cmd/oci/cli.h"
 #include "confine/intelrdt.h"
 #include "version.h"
 #include "wire/json.h"

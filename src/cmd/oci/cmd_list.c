@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "cli.h"
+#include "cmd/oci/cli.h"
 #include "wire/json.h"
 
 struct list_cmd { const char *format; bool quiet; };

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "cli.h"
+#include "cmd/oci/cli.h"
 #include "sys/fd.h"
 
 /* The file is an array of mounts as in config.json, or one mount, or a document with "mounts". */

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "cli.h"
+#include "cmd/oci/cli.h"
 #include "wire/json.h"
 
 /* ---- start -------------------------------------------------------------------------------------------------------- */

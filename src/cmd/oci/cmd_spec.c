@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "cli.h"
+#include "cmd/oci/cli.h"
 #include "sys/fd.h"
 
 struct spec_cmd { const char *bundle, *config; bool rootless; };

@@ -1,5 +1,5 @@
 /* The table of commands and the global options. */
-#include "cli.h"
+#include "cmd/oci/cli.h"
 
 #define AT(m) offsetof(struct global_options, m)
 const struct opt global_opts[] = {

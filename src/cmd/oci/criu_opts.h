@@ -2,7 +2,7 @@
 #ifndef TIERCE_CMD_OCI_CRIU_OPTS_H
 #define TIERCE_CMD_OCI_CRIU_OPTS_H
 
-#include "cli.h"
+#include "cmd/oci/cli.h"
 
 struct criu_opts {
 	const char *image_path, *work_path, *parent_path, *page_server, *status_fd, *manage_cgroups_mode;

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "cli.h"
+#include "cmd/oci/cli.h"
 #include "version.h"
 
 static const char prog[] = "tierce-oci";

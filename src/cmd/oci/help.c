@@ -1,5 +1,5 @@
 /* Help pages, printed from the tables. */
-#include "cli.h"
+#include "cmd/oci/cli.h"
 
 enum { HELP_COLUMN = 34 };
 

@@ -6,7 +6,7 @@
 #include <sys/un.h>
 #include <time.h>
 
-#include "cli.h"
+#include "cmd/oci/cli.h"
 #include "sys/fd.h"
 #include "wire/json.h"
 

@@ -4,7 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 
-#include "cli.h"
+#include "cmd/oci/cli.h"
 #include "confine/exe.h"
 #include "version.h"
 

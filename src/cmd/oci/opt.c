@@ -1,5 +1,5 @@
 /* Option parser: see opt.h. */
-#include "opt.h"
+#include "cmd/oci/opt.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <termios.h>
 
-#include "cli.h"
+#include "cmd/oci/cli.h"
 #include "sys/fd.h"
 
 struct relay {
