@@ -71,10 +71,12 @@ static int join_all(struct ns_create *p, struct err *e) {
 	return 0;
 }
 
-static int new_cgroup_ns(struct ns_create *p, struct err *e) {
-	/* Its root is the cgroup of this moment; with CLONE_NEWCGROUP in clone3 it would be the parent's (copy_cgroup_ns() runs before the child moves). */
-	if ((p->new_flags & CLONE_NEWCGROUP) && sys_unshare(CLONE_NEWCGROUP) < 0)
-		return err_sys(e, errno, "new cgroup namespace");
+/* Namespaces that clone3 must not make: the cgroup namespace's root is the cgroup of the moment, and copy_cgroup_ns() runs before the child moves into
+ * its own; the root directory of an ipc namespace's mqueue belongs to whoever makes it, and before the maps are written that is nobody. */
+static int late_namespaces(struct ns_create *p, struct err *e) {
+	uint64_t flags = p->new_flags & ns_late_flags(p->new_flags);
+	if (flags && sys_unshare(flags) < 0)
+		return err_sys(e, errno, "new cgroup or ipc namespace");
 	return 0;
 }
 
@@ -94,7 +96,7 @@ void ns_child(struct ns_create *p) {
 	if (p->new_flags & CLONE_NEWUSER)
 		r = wait_maps(p, &e);
 	if (r == 0 && (r = settle(p, &e)) == 0 && (r = join_all(p, &e)) == 0)
-		r = new_cgroup_ns(p, &e);
+		r = late_namespaces(p, &e);
 	if (r < 0)
 		die(p, &e);
 	ns_init(p);
@@ -121,13 +123,13 @@ void ns_stage(struct ns_create *p) {
 		r = join_all(p, &e);
 	if (r < 0)
 		die(p, &e);
-	struct clone_args a = { .flags = (p->new_flags & ~(uint64_t)(CLONE_NEWUSER | CLONE_NEWCGROUP)) | CLONE_PARENT | CLONE_PIDFD,
+	struct clone_args a = { .flags = (p->new_flags & ~(CLONE_NEWUSER | ns_late_flags(p->new_flags))) | CLONE_PARENT | CLONE_PIDFD,
 		.pidfd = (uint64_t)(uintptr_t)&pidfd };
 	pid_t pid = sys_clone3(&a);
 	if (pid == 0) {
 		r = ns_expect(p->channel, NS_MSG_GO, &e);
 		if (r == 0)
-			r = new_cgroup_ns(p, &e);
+			r = late_namespaces(p, &e);
 		if (r < 0)
 			die(p, &e);
 		ns_init(p);

@@ -18,7 +18,7 @@
 
 /* clone3 with everything; the v2 cgroup is entered by the same call. *ret_pidfd: of the new process. */
 static pid_t spawn(struct ns_create *p, int parent_end, int *ret_pidfd) {
-	uint64_t flags = p->stage ? p->new_flags & CLONE_NEWUSER : p->new_flags & ~(uint64_t)CLONE_NEWCGROUP;
+	uint64_t flags = p->stage ? p->new_flags & CLONE_NEWUSER : p->new_flags & ~ns_late_flags(p->new_flags);
 	int pidfd = -EBADF, cg = p->c->cgroup ? cgroup_fd(p->c->cgroup) : -EBADF;
 	struct clone_args a = { .flags = flags | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD };
 	if (cg >= 0) {

@@ -148,7 +148,7 @@ static int join(struct ns_exec *x, uint64_t flags, struct err *e) {
 		return err_sys(e, errno, "clear dumpable");
 	if (flags && sys_setns(x->init_pidfd, (int)flags) < 0)
 		return errno == ESRCH ? err_set(e, ESRCH, "container not running") : err_sys(e, errno, "join the container's namespaces");
-	if (x->root >= 0 && (fchdir(x->root) < 0 || chroot(".") < 0 || chdir("/") < 0))
+	if (x->root >= 0 && flags != CLONE_NEWUSER && (fchdir(x->root) < 0 || chroot(".") < 0 || chdir("/") < 0))
 		return err_sys(e, errno, "chroot");
 	return flags & CLONE_NEWUSER ? ns_become_root(x->setgroups_denied, e) : 0;
 }
@@ -199,10 +199,16 @@ static NORETURN void exec_child(struct ns_exec *x, int parent_end) {
 	int r = 0, pidfd = -EBADF;
 	close(parent_end);
 	int keep[] = { x->channel, x->listener, x->init_pidfd, x->root, x->o->stdio.console_socket };
-	r = place(x, &e);
-	if (r == 0) {
+	uint64_t flags = x->stage ? x->join : x->join & ~(uint64_t)CLONE_NEWPID;
+	/* An ordinary user has the capability for exe_forget() in the container's user namespace only. Still in the host's pid namespace here, it
+	 * cannot be seen from inside yet. */
+	if (x->stage && (flags & CLONE_NEWUSER)) {
+		r = join(x, CLONE_NEWUSER, &e);
+		flags &= ~(uint64_t)CLONE_NEWUSER;
+	}
+	if (r == 0 && (r = place(x, &e)) == 0) {
 		close_others(3 + x->o->stdio.preserve_fds + x->o->stdio.listen_fds, keep, ARRAY_SIZE(keep));
-		r = join(x, x->stage ? x->join : x->join & ~(uint64_t)CLONE_NEWPID, &e);
+		r = join(x, flags, &e);
 	}
 	if (r < 0)
 		die(x->channel, &e);

@@ -21,6 +21,8 @@
 #ifndef TIERCE_TIER_NS_NS_H
 #define TIERCE_TIER_NS_NS_H
 
+#include <linux/sched.h>
+
 #include "confine/cgroup.h"
 #include "confine/landlock.h"
 #include "confine/mount.h"
@@ -77,6 +79,10 @@ NORETURN void ns_child(struct ns_create *p);
 NORETURN void ns_stage(struct ns_create *p);
 /* The container's first process from the point where it is in its namespaces. */
 NORETURN void ns_init(struct ns_create *p);
+/* Of these new namespaces, those that are made by unshare(2) later. */
+static inline uint64_t ns_late_flags(uint64_t flags) {
+	return flags & (uint64_t)(unsigned)(CLONE_NEWCGROUP | (flags & CLONE_NEWUSER ? CLONE_NEWIPC : 0));
+}
 /* After a new user namespace has its maps: become its root. */
 int ns_become_root(bool setgroups_denied, struct err *e) MUST_CHECK;
 
