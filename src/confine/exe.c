@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "sys/fd.h"
+#include "sys/kernel.h"
 
 #ifndef F_ADD_SEALS
 #define F_ADD_SEALS 1033
@@ -47,7 +48,17 @@ bool exe_can_forget(void) {
 	return prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) == 0 && size == sizeof(struct prctl_mm_map);
 }
 
-struct span { uintptr_t from, to; int prot; };
+int exe_share(void) {
+	struct mount_attr ro = { .attr_set = MOUNT_ATTR_RDONLY };
+	char link[32];
+	_cleanup_close_ int tree = sys_open_tree(AT_FDCWD, "/proc/self/exe", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (tree < 0 || sys_mount_setattr(tree, "", AT_EMPTY_PATH, &ro) < 0)
+		return -EBADF;
+	int fd = open(fd_proc_path(tree, link), O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -EBADF : fd;
+}
+
+struct span { uintptr_t from, to; int prot; off_t offset; };
 enum { SPANS_MAX = 12 };
 
 static int own_spans(struct span *s, uintptr_t *ret_relro, uintptr_t *ret_relro_end) {
@@ -70,6 +81,7 @@ static int own_spans(struct span *s, uintptr_t *ret_relro, uintptr_t *ret_relro_
 			return -E2BIG;
 		s[out].from = (base + ph[i].p_vaddr) & ~page;
 		s[out].to = (base + ph[i].p_vaddr + ph[i].p_filesz + page) & ~page;
+		s[out].offset = (off_t)(ph[i].p_offset & ~page);
 		s[out].prot = ((ph[i].p_flags & PF_R) ? PROT_READ : 0) | ((ph[i].p_flags & PF_W) ? PROT_WRITE : 0) | ((ph[i].p_flags & PF_X) ? PROT_EXEC : 0);
 		out++;
 	}
@@ -81,8 +93,11 @@ static int own_spans(struct span *s, uintptr_t *ret_relro, uintptr_t *ret_relro_
  * uses, lies in it; between the copy and the swap nothing of the program's data may be written, hence no call but the raw one in between (errno is
  * thread-local, which lives elsewhere).
  */
-static int replace_span(const struct span *s) {
+static int replace_span(const struct span *s, int shared) {
 	size_t len = s->to - s->from;
+	/* The same pages of the same file, through another mount: one call swaps the mapping under the code that runs in it. */
+	if (shared >= 0 && !(s->prot & PROT_WRITE))
+		return mmap((void *)s->from, len, s->prot, MAP_PRIVATE | MAP_FIXED, shared, s->offset) == MAP_FAILED ? -errno : 0;
 	void *copy = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (copy == MAP_FAILED)
 		return -errno;
@@ -116,7 +131,7 @@ static void fill_map(struct prctl_mm_map *m, const struct span *s, int n, int ex
 	m->exe_fd = (uint32_t)exe_fd;
 }
 
-int exe_forget(struct err *e) {
+int exe_forget(int shared, struct err *e) {
 	struct span s[SPANS_MAX];
 	uintptr_t relro, relro_end;
 	if (!exe_can_forget()) {
@@ -134,7 +149,7 @@ int exe_forget(struct err *e) {
 	if (fcntl(fd, F_ADD_SEALS, SEALS) < 0)
 		return err_sys(e, errno, "seal memfd");
 	for (int i = 0; i < n; i++) {
-		int r = replace_span(&s[i]);
+		int r = replace_span(&s[i], shared);
 		if (r < 0)
 			return err_sys(e, r, "replace own mapping");
 	}

@@ -26,7 +26,7 @@ struct ns_exec {
 	uint64_t join;            /* CLONE_NEW* of the container that are not ours */
 	bool stage, in_userns, setgroups_denied;
 	int root;                 /* no mount namespace of its own: the container's root directory */
-	int init_pidfd, cgroup, channel, listener;
+	int shared_exe, init_pidfd, cgroup, channel, listener;
 	char listener_name[300];
 	struct cgroup_join cgroups;
 	struct seccomp_filter filter;
@@ -55,7 +55,7 @@ static bool setgroups_denied(pid_t pid) {
 static int plan_exec(struct ns_exec *x, struct err *e) {
 	const struct oci_spec *s = x->c->spec;
 	struct tier_container *c = x->c;
-	x->root = x->cgroup = x->channel = x->listener = -EBADF;
+	x->shared_exe = x->root = x->cgroup = x->channel = x->listener = -EBADF;
 	x->init_pidfd = c->init_pidfd;
 	if (c->init_pidfd < 0)
 		return err_set(e, ESRCH, "container not running");
@@ -80,6 +80,7 @@ static int plan_exec(struct ns_exec *x, struct err *e) {
 	if (c->cgroup && ((r = cgroup_exec_fd(c->cgroup, x->o->cgroup_sub, c->init_pid, &x->cgroup, e)) < 0 ||
 			  (r = cgroup_exec_join(c->cgroup, x->o->cgroup_sub, c->init_pid, &x->cgroups, e)) < 0))
 		return r;
+	x->shared_exe = exe_share();
 	if (x->o->exec_id) {
 		if (snprintf(x->listener_name, sizeof(x->listener_name), "ns.exec.%s", x->o->exec_id) >= 256)
 			return err_set(e, ENAMETOOLONG, "exec id too long");
@@ -92,6 +93,7 @@ static int plan_exec(struct ns_exec *x, struct err *e) {
 
 static void plan_exec_free(struct ns_exec *x) {
 	cleanup_close(&x->root);
+	cleanup_close(&x->shared_exe);
 	cleanup_close(&x->cgroup);
 	cleanup_close(&x->channel);
 	cleanup_close(&x->listener);
@@ -127,7 +129,7 @@ static void close_others(unsigned first, int *keep, size_t n) {
 
 static int place(struct ns_exec *x, struct err *e) {
 	const struct oci_process *p = x->o->process;
-	int r = exe_forget(e);
+	int r = exe_forget(x->shared_exe, e);
 	if (r == 0 && p->cpu_affinity_initial)
 		r = cpu_affinity_apply(0, p->cpu_affinity_initial, "initial", e);
 	if (r == 0 && (r = cgroup_join_self(&x->cgroups)) < 0)

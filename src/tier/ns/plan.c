@@ -120,11 +120,11 @@ static int plan_sources(struct ns_create *p, struct err *e) {
 }
 
 int ns_plan(struct ns_create *p, struct err *e) {
-	p->rootfs_tree = p->rootfs = p->channel = p->listener = -EBADF;
+	p->shared_exe = p->rootfs_tree = p->rootfs = p->channel = p->listener = -EBADF;
 	p->hooks_outside = p->o->run_hooks && (p->s->hooks[OCI_HOOK_PRESTART].n || p->s->hooks[OCI_HOOK_CREATE_RUNTIME].n);
 	if (!exe_can_forget()) {
 		/* The program must then run from a sealed copy, which main() arranged (exe_reexec). */
-		int r = exe_forget(e);
+		int r = exe_forget(-EBADF, e);
 		if (r < 0)
 			return r;
 	}
@@ -137,6 +137,7 @@ int ns_plan(struct ns_create *p, struct err *e) {
 		return err_wrap(e, r, "seccomp");
 	if ((r = plan_sources(p, e)) < 0)
 		return r;
+	p->shared_exe = exe_share();
 	if (p->c->cgroup && (r = cgroup_join_open(p->c->cgroup, &p->cgroups, e)) < 0)
 		return r;
 	if (!p->o->start_follows)
@@ -151,6 +152,7 @@ void ns_plan_free(struct ns_create *p) {
 		cleanup_close(&p->sources[i]);
 	cleanup_close(&p->rootfs);
 	cleanup_close(&p->rootfs_tree);
+	cleanup_close(&p->shared_exe);
 	cleanup_close(&p->channel);
 	cleanup_close(&p->listener);
 	cgroup_join_close(&p->cgroups);
