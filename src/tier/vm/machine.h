@@ -34,8 +34,9 @@ struct machine {
 	int fuse_fd;     /* channel of shared directories, non-blocking */
 	int console_fd;  /* the guest's serial line */
 	int qmp_fd;
+	bool cloned;     /* from a template */
 };
-#define MACHINE_INIT { 0, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF }
+#define MACHINE_INIT { 0, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, false }
 
 struct hypervisor {
 	const char *name; /* "qemu", "builtin" */
@@ -44,6 +45,11 @@ struct hypervisor {
 	/* From nothing to a running kernel, or from a template when there is one. */
 	int (*start)(const struct machine_config *c, struct machine *ret, struct err *e);
 	void (*stop)(struct machine *m); /* kill and reap; closes every fd; idempotent */
+	/* Make the template for such machines unless it is there. -EBUSY: another process is at it and !wait. */
+	int (*prepare)(const struct machine_config *c, bool wait, struct err *e);
+	bool (*prepared)(const struct machine_config *c); /* there is one */
+	/* Drop the template: a clone of it did not come to life. */
+	void (*discard)(const struct machine_config *c);
 };
 extern const struct hypervisor hypervisor_qemu;
 

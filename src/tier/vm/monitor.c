@@ -21,8 +21,9 @@
 #include "tier/vm/guestconf.h"
 #include "tier/vm/monitor_internal.h"
 #include "tier/vm/rootimg.h"
+#include "tier/vm/setup.h"
 
-enum { BOOT_MS = 120000, CALL_MS = 60000, FIRST_STREAM = 1 };
+enum { BOOT_MS = 120000, CLONE_MS = 20000, CALL_MS = 60000, FIRST_STREAM = 1 };
 
 uint32_t monitor_stream(struct monitor *m)
 {
@@ -41,7 +42,7 @@ static void random_id(char ret[33])
 		snprintf(ret + 2 * i, 3, "%02x", b[i]);
 }
 
-static int wake(struct monitor *m, struct arena *a, struct err *e)
+static int wake(struct monitor *m, struct arena *a, int timeout_ms, struct err *e)
 {
 	uint8_t seed[64];
 	char id[33];
@@ -53,7 +54,7 @@ static int wake(struct monitor *m, struct arena *a, struct err *e)
 	clock_gettime(CLOCK_REALTIME, &ts);
 	struct agent_wake w = { .seed = { seed, sizeof seed }, .realtime_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec, .machine_id = id,
 		.hostname = "tierce" };
-	int r = agent_call(&m->agent, monitor_stream(m), "Wake", &agent_wake_desc, &w, &agent_woken_desc, &woken, a, BOOT_MS, e);
+	int r = agent_call(&m->agent, monitor_stream(m), "Wake", &agent_wake_desc, &w, &agent_woken_desc, &woken, a, timeout_ms, e);
 	explicit_bzero(seed, sizeof seed);
 	return r;
 }
@@ -76,23 +77,36 @@ static int create(struct monitor *m, struct arena *a, struct err *e)
 	return agent_call(&m->agent, monitor_stream(m), "Create", &agent_create_desc, &q, &agent_pid_desc, &pid, a, CALL_MS, e);
 }
 
+/* A running machine whose agent has answered. A clone that does not come to life costs its template and a cold boot. */
+static int boot(struct monitor *m, const char *image, struct arena *a, struct err *e)
+{
+	struct machine_config mc;
+	vm_machine_config(m->c->options, m->c->assets, &mc);
+	mc.root_image = image;
+	mc.tap_fd = m->c->tap_fd;
+	for (;;) {
+		int r = m->hv->start(&mc, &m->machine, e);
+		if (r < 0)
+			return r;
+		m->agent.fd = m->machine.ctl_fd;
+		r = wake(m, a, m->machine.cloned ? CLONE_MS : BOOT_MS, e);
+		if (r >= 0 || !m->machine.cloned)
+			return r;
+		m->hv->stop(&m->machine);
+		m->hv->discard(&mc);
+		chan_clear(&m->agent);
+		mc.use_template = false;
+	}
+}
+
 static int bring_up(struct monitor *m, struct err *e)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
-	_cleanup_assets_ struct assets assets = { 0 };
 	_cleanup_free_ char *image = NULL;
-	const struct vm_options *o = m->c->options;
-	struct asset_options ao = { .cache = o->cache, .kernel = o->kernel, .modules = o->modules };
-	int r = assets_prepare(&ao, &assets, e);
-	if (r < 0 || (r = rootimg_get(o->cache, m->c->rootfs, &image, e)) < 0)
-		return r;
-	struct machine_config mc = { .assets = &assets, .cache = o->cache, .machine = o->machine, .kernel_args = o->kernel_args, .memory = o->memory,
-		.cpus = o->cpus, .root_image = image, .tap_fd = m->c->tap_fd, .confine = o->confine, .use_template = o->template_on, .accel = o->accel };
-	r = m->hv->start(&mc, &m->machine, e);
+	int r = rootimg_get(m->c->options->cache, m->c->rootfs, &image, e);
 	if (r < 0)
 		return r;
-	m->agent.fd = m->machine.ctl_fd;
-	r = wake(m, &a, e);
+	r = boot(m, image, &a, e);
 	if (r >= 0)
 		r = create(m, &a, e);
 	if (r < 0) {
@@ -283,7 +297,7 @@ static void serve(struct monitor *m)
 void monitor_run(const struct monitor_config *c)
 {
 	_cleanup_err_ struct err e = ERR_INIT;
-	struct monitor m = { .c = c, .machine = MACHINE_INIT, .agent = CHAN_INIT, .sigfd = -EBADF, .next_stream = FIRST_STREAM, .hv = &hypervisor_qemu };
+	struct monitor m = { .c = c, .machine = MACHINE_INIT, .agent = CHAN_INIT, .sigfd = -EBADF, .next_stream = FIRST_STREAM, .hv = c->hypervisor };
 	sigset_t set;
 	sigfillset(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);

@@ -16,6 +16,8 @@ struct monitor_config {
 	const char *id, *rootfs;
 	const struct oci_spec *spec;
 	const struct vm_options *options;
+	const struct assets *assets;
+	const struct hypervisor *hypervisor;
 	int state_fd;
 	int listen_fd;     /* bound and listening */
 	int stdio[3];

@@ -18,6 +18,7 @@
 #include "tier/vm/control.h"
 #include "tier/vm/monitor.h"
 #include "tier/vm/ops_internal.h"
+#include "tier/vm/setup.h"
 
 static int probe(struct tier_probe *ret)
 {
@@ -91,13 +92,15 @@ struct fork_args {
 	struct tier_container *c;
 	struct tier_create_options *o;
 	struct vm_options *options;
+	struct assets *assets;
+	const struct hypervisor *hypervisor;
 	int listen_fd, slave, go_fd, ready_fd;
 };
 
 static NORETURN void monitor_child(const struct fork_args *f)
 {
 	_cleanup_err_ struct err e = ERR_INIT;
-	struct monitor_config mc = { .id = f->c->id, .rootfs = f->c->rootfs, .spec = f->c->spec, .options = f->options, .listen_fd = f->listen_fd,
+	struct monitor_config mc = { .id = f->c->id, .rootfs = f->c->rootfs, .spec = f->c->spec, .options = f->options, .assets = f->assets, .hypervisor = f->hypervisor, .listen_fd = f->listen_fd,
 		.terminal = f->slave >= 0, .tap_fd = -EBADF, .ready_fd = f->ready_fd };
 	char go;
 	setsid();
@@ -170,6 +173,10 @@ static int create(struct tier_container *c, struct tier_create_options *o, struc
 		return err_set(e, EINVAL, "config.json: no process");
 	if (o->stdio.preserve_fds)
 		return err_set(e, EOPNOTSUPP, "--preserve-fds: open files cannot be passed into a virtual machine");
+	_cleanup_assets_ struct assets assets = { 0 };
+	const struct hypervisor *hv;
+	if ((r = vm_hypervisor(&options, &hv, e)) < 0 || (r = vm_assets(&options, &assets, e)) < 0 || (r = vm_template(hv, &options, &assets, e)) < 0)
+		return r;
 	_cleanup_close_ int listen_fd = control_listen(c->state_fd, e), slave = -EBADF;
 	if (listen_fd < 0)
 		return listen_fd;
@@ -181,7 +188,7 @@ static int create(struct tier_container *c, struct tier_create_options *o, struc
 	if (pipe2(go, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "pipe");
 	_cleanup_close_ int go_r = go[0], go_w = go[1];
-	struct fork_args f = { c, o, &options, listen_fd, slave, go_r, ready_w };
+	struct fork_args f = { c, o, &options, &assets, hv, listen_fd, slave, go_r, ready_w };
 	pid_t pid = fork();
 	if (pid < 0)
 		return err_sys(e, errno, "fork");

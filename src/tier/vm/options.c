@@ -65,7 +65,16 @@ static int set_bool(const struct parse *p, bool *ret)
 	return 0;
 }
 
-static int set_template(const struct parse *p) { return set_bool(p, &p->o->template_on); }
+static int set_template(const struct parse *p)
+{
+	const char *v = NULL;
+	int r = one_of(p, (const char *const[]){ "on", "off", "wait", NULL }, "on, off or wait", &v);
+	if (r >= 0) {
+		p->o->template_on = !streq(v, "off");
+		p->o->template_wait = streq(v, "wait");
+	}
+	return r;
+}
 static int set_confine(const struct parse *p) { return set_bool(p, &p->o->confine); }
 
 static int set_memory(const struct parse *p)

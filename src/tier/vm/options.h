@@ -14,7 +14,7 @@ struct vm_options {
 	const char *machine;     /* "microvm", "q35" */
 	const char *accel;       /* "auto", "kvm", "tcg" */
 	const char *kernel, *modules, *kernel_args; /* NULL: Debian's cloud kernel */
-	bool template_on;
+	bool template_on, template_wait; /* wait: make it first instead of in the background */
 	uint64_t memory;         /* bytes of guest memory */
 	unsigned cpus;
 	bool confine;

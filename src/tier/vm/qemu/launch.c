@@ -150,7 +150,7 @@ static void device_args(struct argv *x, const struct machine_config *c)
 	if (c->root_image)
 		arg(x, "if=none,id=root,format=raw,readonly=on,file.locking=off,file=%s", quoted(x, c->root_image));
 	else
-		arg(x, "if=none,id=root,format=raw,readonly=on,driver=raw,file.driver=null-co,file.size=1T,file.read-zeroes=on");
+		arg(x, "if=none,id=root,driver=null-co,size=1T,read-zeroes=on,readonly=on");
 	arg(x, "-device");
 	arg(x, "virtio-blk-%s,drive=root,discard=off,write-zeroes=off,config-wce=off,logical_block_size=512,physical_block_size=512,num-queues=1", bus);
 	arg(x, "-netdev");
@@ -246,7 +246,7 @@ int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char 
 	int saved = errno;
 	for (int i = FD_CTL; i < FD_TAP; i++)
 		close(pair[i][1]);
-	*ret = (struct machine){ pid, pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -EBADF, pair[FD_CTL][0], pair[FD_FUSE][0], pair[FD_CONSOLE][0], pair[FD_QMP][0] };
+	*ret = (struct machine){ pid, pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -EBADF, pair[FD_CTL][0], pair[FD_FUSE][0], pair[FD_CONSOLE][0], pair[FD_QMP][0], false };
 	fcntl(ret->ctl_fd, F_SETFL, O_NONBLOCK);
 	fcntl(ret->fuse_fd, F_SETFL, O_NONBLOCK);
 	fcntl(ret->console_fd, F_SETFL, O_NONBLOCK);

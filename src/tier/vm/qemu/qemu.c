@@ -1,20 +1,61 @@
-/* QEMU as a hypervisor row: cold start, or a clone of a template. */
+/* QEMU as a hypervisor row: a clone of a template where there is one, else a cold boot. */
 #include <errno.h>
+#include <string.h>
 
 #include "tier/vm/machine.h"
 #include "tier/vm/qemu/launch.h"
+#include "tier/vm/qemu/template.h"
+
+enum { JAIL_UID = 65534 };
 
 static int probe(struct err *e)
 {
 	return qemu_program() ? 0 : err_set(e, ENOENT, "qemu-system-x86_64 is not installed (Debian: qemu-system-x86)");
 }
 
-static int start(const struct machine_config *c, struct machine *ret, struct err *e)
+/* What the configuration leaves open. */
+static struct machine_config settle(const struct machine_config *c)
 {
 	struct machine_config mc = *c;
 	mc.kvm = false;
 	mc.confine = false;
+	mc.uid = mc.gid = JAIL_UID;
+	return mc;
+}
+
+static int start(const struct machine_config *c, struct machine *ret, struct err *e)
+{
+	struct machine_config mc = settle(c);
+	if (mc.use_template) {
+		_cleanup_err_ struct err why = ERR_INIT;
+		int r = template_clone(&mc, ret, &why);
+		if (r >= 0) {
+			ret->cloned = true;
+			return 0;
+		}
+		if (r != -ENOENT) /* damaged, or of no use to this QEMU: it is made anew */
+			template_remove(&mc);
+	}
 	return qemu_launch(&mc, QEMU_COLD, NULL, ret, e);
 }
 
-const struct hypervisor hypervisor_qemu = { "qemu", probe, start, qemu_stop };
+static int prepare(const struct machine_config *c, bool wait, struct err *e)
+{
+	struct machine_config mc = settle(c);
+	return template_build(&mc, wait, e);
+}
+
+static bool prepared(const struct machine_config *c)
+{
+	struct machine_config mc = settle(c);
+	_cleanup_free_ char *dir = NULL;
+	return template_path(&mc, &dir, NULL) >= 0 && access(dir, X_OK) == 0;
+}
+
+static void discard(const struct machine_config *c)
+{
+	struct machine_config mc = settle(c);
+	template_remove(&mc);
+}
+
+const struct hypervisor hypervisor_qemu = { "qemu", probe, start, qemu_stop, prepare, prepared, discard };

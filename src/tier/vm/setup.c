@@ -1,0 +1,69 @@
+/* Before a start. */
+#include "tier/vm/setup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/fd.h"
+
+int vm_hypervisor(const struct vm_options *o, const struct hypervisor **ret, struct err *e)
+{
+	if (strcmp(o->hypervisor, "builtin") == 0)
+		return err_set(e, EOPNOTSUPP, "dev.tierce.vm.hypervisor: builtin is not available here");
+	*ret = &hypervisor_qemu;
+	return hypervisor_qemu.probe(e);
+}
+
+int vm_assets(const struct vm_options *o, struct assets *ret, struct err *e)
+{
+	struct asset_options ao = { .cache = o->cache, .kernel = o->kernel, .modules = o->modules };
+	return assets_prepare(&ao, ret, e);
+}
+
+void vm_machine_config(const struct vm_options *o, const struct assets *a, struct machine_config *ret)
+{
+	*ret = (struct machine_config){ .assets = a, .cache = o->cache, .machine = o->machine, .kernel_args = o->kernel_args, .memory = o->memory, .cpus = o->cpus,
+		.tap_fd = -EBADF, .confine = o->confine, .use_template = o->template_on, .accel = o->accel };
+}
+
+/* A grandchild of nobody: it may outlive the command that started it by two seconds. */
+static void in_background(const struct hypervisor *hv, const struct machine_config *mc)
+{
+	pid_t pid = fork();
+	if (pid < 0)
+		return;
+	if (pid > 0) {
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		return;
+	}
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (fork() != 0)
+		_exit(0);
+	setsid();
+	for (int i = 0; i < 3; i++)
+		dup2(null, i);
+	cloexec_from(3);
+	for (int fd = 3; fd < 256; fd++) /* a caller's pipes must not be held open; nothing of ours is needed */
+		close(fd);
+	setpriority(PRIO_PROCESS, 0, 10);
+	(void)!chdir("/");
+	_exit(hv->prepare(mc, false, NULL) < 0);
+}
+
+int vm_template(const struct hypervisor *hv, const struct vm_options *o, const struct assets *a, struct err *e)
+{
+	struct machine_config mc;
+	if (!o->template_on)
+		return 0;
+	vm_machine_config(o, a, &mc);
+	if (o->template_wait)
+		return hv->prepare(&mc, true, e);
+	if (!hv->prepared(&mc))
+		in_background(hv, &mc);
+	return 0;
+}
