@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # containerd from Debian's packages with its own shim for runc, pointed at the runtime by --runc-binary.
+# shellcheck source=tests/engines/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 daemon=

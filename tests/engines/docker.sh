@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # dockerd and the docker command from Debian's packages drive the runtime: run, exec, build, networks, limits, restart policies.
+# shellcheck source=tests/engines/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 daemon=
@@ -164,7 +165,7 @@ passes "a container with 100 processes ends whole" sh -c "docker run -d --name m
 # terminal
 if command -v script >/dev/null; then
 	matches "-t gives a terminal" "/dev/pts|/dev/console" script -qec "docker run --rm -t $I tty" /dev/null
-	matches "-t has a size" "[0-9]+ [0-9]+" script -qec "docker run --rm -t $I sh -c 'sleep 0.3; stty size </dev/tty'" /dev/null
+	matches "-t has the size of the terminal" "33 77" script -qec "stty rows 33 cols 77; docker run --rm -t $I sh -c 'sleep 0.5; stty size </dev/tty'" /dev/null
 	passes "a container for exec -t" docker run -d --name term $I sleep 1000
 	matches "exec -t gives a terminal" "/dev/" script -qec "docker exec -t term tty" /dev/null
 	exits "exec -t passes the exit code" 9 script -qec "docker exec -t term sh -c 'exit 9'" /dev/null
@@ -206,7 +207,7 @@ DOCKER_BUILDKIT=0 passes "build" env DOCKER_BUILDKIT=0 docker build -q -t built:
 prints "... ran its steps" "built" docker run --rm built:1
 prints "... as its user" "user" docker run --rm built:1 /tmp/who
 prints "... with the copied file" "ctx" docker run --rm built:1 /copied
-refuses "a failing step fails the build" "returned a non-zero code: 3" sh -c "printf 'FROM $I\nRUN exit 3\n' | DOCKER_BUILDKIT=0 docker build -"
+refuses "a failing step fails the build" "returned a non-zero code: 3" sh -c "printf 'FROM $I\nRUN exit 3\n' | DOCKER_BUILDKIT=0 docker build --force-rm -"
 
 # the daemon goes and comes back
 passes "eight containers at once" sh -c "for i in 1 2 3 4 5 6 7 8; do docker run -d --name m\$i --net none $I sleep 1000 & done; wait; test \$(docker ps -q | wc -l) = 8"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # podman from Debian's packages drives the runtime: what a person and a script do with it, as root.
+# shellcheck source=tests/engines/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 cleanup() {
@@ -229,7 +230,7 @@ passes "kill --all-like removal leaves nothing" sh -c "podman run -d --name many
 # terminal
 if command -v script >/dev/null; then
 	matches "-t gives a terminal" "/dev/(pts/0|console)|pts" script -qec "podman run --rm -t $I tty" /dev/null
-	matches "-t: stty knows a size" "[0-9]+ [0-9]+" script -qec "podman run --rm -t $I sh -c 'stty size </dev/tty'" /dev/null
+	matches "-t has the size of the terminal" "33 77" script -qec "stty rows 33 cols 77; podman run --rm -t $I sh -c 'sleep 0.5; stty size </dev/tty'" /dev/null
 	matches "-t turns newlines" $'line\r' script -qec "podman run --rm -t $I echo line" /dev/null
 	passes "a container for exec -t" podman run -d --name term $I sleep 1000
 	matches "exec -t gives a terminal" "/dev/" script -qec "podman exec -t term tty" /dev/null
@@ -288,7 +289,7 @@ spec:
 C
 	passes "play kube" podman play kube "$WORK/pod.yaml"
 	eventually "... runs it" "kube-ran" podman logs kube-one
-	prints "... with its limit" "67108864" podman exec kube-one sh -c "$cg_memory"
+	prints "... with its limit" "67108864" podman exec kube-one /bin/sh -c "$cg_memory"
 	passes "play kube --down" podman play kube --down "$WORK/pod.yaml"
 else
 	skip "pods" "catatonit is not installed"
