@@ -30,7 +30,7 @@ static int on_link(const struct nlmsghdr *h, void *arg) {
 	struct device *d = arg;
 	if (h->nlmsg_type != RTM_NEWLINK || h->nlmsg_len < NLMSG_LENGTH(sizeof(struct ifinfomsg)))
 		return 0;
-	const struct ifinfomsg *m = NLMSG_DATA(h);
+	const struct ifinfomsg *m = (const void *)((const char *)h + NLMSG_HDRLEN);
 	d->index = m->ifi_index;
 	d->flags = m->ifi_flags;
 	return 0;
@@ -58,7 +58,7 @@ static int on_addr(const struct nlmsghdr *h, void *arg) {
 	struct device *d = arg;
 	if (h->nlmsg_type != RTM_NEWADDR || h->nlmsg_len < NLMSG_LENGTH(sizeof(struct ifaddrmsg)))
 		return 0;
-	const struct ifaddrmsg *m = NLMSG_DATA(h);
+	const struct ifaddrmsg *m = (const void *)((const char *)h + NLMSG_HDRLEN);
 	if ((int)m->ifa_index != d->index)
 		return 0;
 	struct address a = { .msg = *m, .flags = m->ifa_flags };

@@ -105,7 +105,7 @@ const struct nlattr *nl_next(const void *data, size_t n, const struct nlattr *a)
 static int ack(const struct nlmsghdr *h, struct err *e) {
 	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(struct nlmsgerr)))
 		return err_set(e, -EBADMSG, "netlink: short answer");
-	const struct nlmsgerr *m = NLMSG_DATA(h);
+	const struct nlmsgerr *m = (const void *)((const char *)h + NLMSG_HDRLEN);
 	if (m->error == 0)
 		return 0;
 	if (m->error > 0 || m->error < -4095)
