@@ -19,6 +19,7 @@
 #include "tier/vm/monitor.h"
 #include "tier/vm/ops_internal.h"
 #include "tier/vm/setup.h"
+#include "tier/vm/specjson.h"
 
 static int probe(struct tier_probe *ret)
 {
@@ -137,20 +138,13 @@ static int hooks(struct tier_container *c, struct tier_create_options *o, enum o
 	return o->run_hooks && c->spec->hooks[p].n ? o->run_hooks(c, p, o->arg, e) : 0;
 }
 
-static int place(struct tier_container *c, struct err *e)
-{
-	return c->cgroup ? vm_cgroup_place(c, e) : 0;
-}
-
 /* From the fork to the container's existence. */
 static int bring_up(struct tier_container *c, struct tier_create_options *o, int go_fd, int ready_fd, struct err *e)
 {
 	char b;
 	if (read(ready_fd, &b, 1) != 1 || b != 'N')
 		return b == '-' ? read_verdict(ready_fd, e) : err_set(e, EIO, "the monitor process ended early");
-	int r = place(c, e);
-	if (r >= 0 && o->created)
-		r = o->created(c, o->arg, e);
+	int r = o->created ? o->created(c, o->arg, e) : 0;
 	if (r >= 0)
 		r = hooks(c, o, OCI_HOOK_PRESTART, e);
 	if (r >= 0)
@@ -189,17 +183,24 @@ static int create(struct tier_container *c, struct tier_create_options *o, struc
 		return err_sys(e, errno, "pipe");
 	_cleanup_close_ int go_r = go[0], go_w = go[1];
 	struct fork_args f = { c, o, &options, &assets, hv, listen_fd, slave, go_r, ready_w };
-	pid_t pid = fork();
+	struct cgroup_join join;
+	int pidfd;
+	if ((r = vm_cgroup_widen(c, &c->spec->resources, options.memory, e)) < 0)
+		return r;
+	pid_t pid = vm_fork(c, &join, &pidfd, e);
 	if (pid < 0)
-		return err_sys(e, errno, "fork");
+		return pid;
 	if (pid == 0) {
 		close(go_w);
 		close(ready_r);
+		if (cgroup_join_self(&join) < 0)
+			_exit(1);
+		cgroup_join_close(&join);
 		monitor_child(&f);
 	}
 	close(TAKE_FD(ready_w));
 	c->init_pid = pid;
-	c->init_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	c->init_pidfd = pidfd;
 	r = bring_up(c, o, go_w, ready_r, e);
 	if (r < 0) {
 		kill(pid, SIGKILL);
@@ -252,6 +253,40 @@ static int resume(struct tier_container *c, struct err *e)
 	return call(c, "Thaw", &agent_ref_desc, &(struct agent_ref){ c->id, NULL }, e);
 }
 
+/* A machine has the memory and processors that it was started with: limits move inside of that. */
+static int update(struct tier_container *c, const struct oci_resources *r, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	struct vm_options o;
+	int x = vm_options(c->spec, &o, e);
+	if (x < 0)
+		return x;
+	if (r->memory.limit.set && r->memory.limit.v > 0 && (uint64_t)r->memory.limit.v > o.memory)
+		return err_set(e, ERANGE, "memory limit %lld: the container's machine has %llu bytes and cannot grow while it runs",
+			(long long)r->memory.limit.v, (unsigned long long)o.memory);
+	if ((x = specjson_resources(r, &b)) < 0)
+		return err_sys(e, x, "update");
+	x = call(c, "Update", &agent_update_desc, &(struct agent_update){ c->id, { b.s, b.len } }, e);
+	return x < 0 ? x : vm_cgroup_widen(c, r, o.memory, e);
+}
+
+/* What the guest counts, as member "guest" beside the host's view of the whole machine. */
+static int stats(struct tier_container *c, struct json_writer *w, struct err *e)
+{
+	_cleanup_arena_ struct arena a = ARENA_INIT;
+	_cleanup_strbuf_ struct strbuf keep = STRBUF_INIT;
+	struct agent_text t;
+	struct json *doc;
+	int r = control_call(c->state_fd, "Stats", &agent_ref_desc, &(struct agent_ref){ c->id, NULL }, &agent_text_desc, &t, &a, &keep, e);
+	if (r >= 0)
+		r = json_parse(&a, t.text.p, t.text.n, &doc, e);
+	if (r < 0)
+		return r;
+	jw_key(w, "guest");
+	jw_value(w, doc);
+	return 0;
+}
+
 static int destroy(struct tier_container *c, struct err *e)
 {
 	static const char *const files[] = { MONITOR_SOCKET, MONITOR_REASON };
@@ -262,4 +297,4 @@ static int destroy(struct tier_container *c, struct err *e)
 }
 
 const struct tier_ops tier_vm = { .name = "vm", .probe = probe, .create = create, .start = start, .exec = vm_exec, .signal = signal_it, .pause = pause_it,
-	.resume = resume, .exec_start = exec_start, .destroy = destroy };
+	.resume = resume, .update = update, .stats = stats, .exec_start = exec_start, .destroy = destroy };
