@@ -1,0 +1,78 @@
+/* tierce pull */
+#include <errno.h>
+
+#include "cmd/tierce/remote.h"
+#include "store/pull.h"
+
+struct pull_options {
+	struct remote_options remote;
+	const char *platform, *arch, *os, *variant, *progress, *policy;
+	bool quiet, all_tags;
+	uint32_t jobs;
+};
+OPTION_FITS(struct pull_options);
+
+#define AT(m) offsetof(struct pull_options, m)
+static const struct opt opts[] = {
+	REMOTE_OPTS(struct pull_options, remote),
+	{ "quiet", 'q', OPT_FLAG, 0, 0, AT(quiet), NULL, "print the image's id only", NULL },
+	{ "progress", 0, OPT_STRING, 0, COMPLETE_WORDS, AT(progress), "auto|tty|plain|json|none", "how progress is shown", NULL },
+	{ "platform", 0, OPT_STRING, 0, 0, AT(platform), "OS/ARCH[/VARIANT]", "which image of an index, defaults to this machine's", NULL },
+	{ "arch", 0, OPT_STRING, 0, 0, AT(arch), "ARCH", "the architecture alone", NULL },
+	{ "policy", 0, OPT_STRING, 0, COMPLETE_WORDS, AT(policy), "always|missing|never|newer", "when to pull, defaults to always", NULL },
+	{ "jobs", 0, OPT_U32, 0, 0, AT(jobs), "N", "layers at once, defaults to 3", NULL },
+	{ "all-tags", 'a', OPT_FLAG, OPT_HIDDEN, 0, AT(all_tags), NULL, "all tags", NULL },
+};
+
+static int pull_one(struct cli *cli, struct store *s, const struct pull_options *o, const char *what, struct err *e) {
+	struct pull_opts p = { .platform = o->platform ? o->platform : o->arch, .parallel = o->jobs };
+	struct progress pr;
+	char id[DIGEST_MAX];
+	struct image_row row;
+	if (o->policy && !streq(o->policy, "always") && !streq(o->policy, "newer")) {
+		bool never = streq(o->policy, "never");
+		if (!never && !streq(o->policy, "missing"))
+			return err_set(e, EINVAL, "--policy %s: want always, missing, never or newer", o->policy);
+		int r = index_find(s, what, &row, NULL, e);
+		if (r >= 0) {
+			printf("%s\n", digest_hex(row.id));
+			image_row_clear(&row);
+			return 0;
+		}
+		if (never || r != -ENOENT)
+			return r;
+		err_clear(e);
+	}
+	int r = remote_setup(cli, &o->remote, &p.registry, e);
+	if (r >= 0)
+		r = progress_init(&pr, o->progress, o->quiet, e);
+	if (r < 0)
+		return r;
+	_cleanup_strbuf_ struct strbuf say = STRBUF_INIT;
+	strbuf_printf(&say, "Trying to pull %s...", what);
+	progress_say(&pr, strbuf_str(&say));
+	p.progress.event = progress_event;
+	p.progress.ctx = &pr;
+	r = store_pull(s, what, &p, id, e);
+	progress_end(&pr);
+	if (r < 0)
+		return err_wrap(e, r, "pull %s", what);
+	printf("%s\n", digest_hex(id));
+	return 0;
+}
+
+static int run(struct cli *cli, const void *opts_, int argc, char **argv, struct err *e) {
+	const struct pull_options *o = opts_;
+	struct store *s;
+	if (o->all_tags)
+		return err_set(e, EOPNOTSUPP, "pull --all-tags is not there: name the tags");
+	int r = cli_store(cli, &s, e);
+	for (int i = 0; r >= 0 && i < argc; i++)
+		r = pull_one(cli, s, o, argv[i], e);
+	return r;
+}
+
+const struct command cmd_pull = { .name = "pull", .operands = "IMAGE [IMAGE...]", .summary = "Bring images from a registry", OPTS(opts), .min_args = 1, .max_args = -1,
+	.description = "IMAGE is [HOST[:PORT]/]NAME[:TAG][@DIGEST]; without a host it is looked for on docker.io, without a tag 'latest' is meant.\n"
+		       "Layers are verified, unpacked and written in one go. The image's id is printed at the end.",
+	.run = run };

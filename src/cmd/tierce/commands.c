@@ -1,0 +1,98 @@
+/* The table of commands, and help from it. */
+#include <string.h>
+
+#include "cmd/tierce/cli.h"
+
+#define AT(m) offsetof(struct global_options, m)
+const struct opt global_opts[] = {
+	{ "root", 0, OPT_STRING, 0, COMPLETE_DIR, AT(root), "DIR", "where images and containers are kept, defaults to /var/lib/tierce or $XDG_DATA_HOME/tierce", NULL },
+	{ "runroot", 0, OPT_STRING, 0, COMPLETE_DIR, AT(runroot), "DIR", "where the state of running containers is kept, defaults to /run/tierce-people", NULL },
+	{ "debug", 0, OPT_FLAG, OPT_HIDDEN, 0, AT(debug), NULL, "say more about what is done", NULL },
+	{ "version", 'v', OPT_FLAG, 0, 0, AT(version), NULL, "print the version", NULL },
+};
+const size_t n_global_opts = ARRAY_SIZE(global_opts);
+
+const struct command *const commands[] = {
+	&cmd_images, &cmd_pull, &cmd_rmi, &cmd_tag, &cmd_untag, NULL,
+};
+
+/* podman's and docker's long forms of the image commands. */
+static const struct {
+	const char *group, *word, *name;
+} aliases[] = {
+	{ "image", "ls", "images" }, { "image", "list", "images" }, { "image", "pull", "pull" }, { "image", "push", "push" }, { "image", "rm", "rmi" },
+	{ "image", "history", "history" }, { "image", "load", "load" }, { "image", "save", "save" }, { "image", "import", "import" },
+	{ "image", "tag", "tag" }, { "image", "untag", "untag" }, { "image", "search", "search" },
+};
+
+static const struct command *by_name(const char *name) {
+	for (const struct command *const *c = commands; *c; c++)
+		if (streq((*c)->name, name))
+			return *c;
+	return NULL;
+}
+
+const struct command *command_find(int argc, char **argv, int *ret_words) {
+	char two[64];
+	if (argc > 1 && snprintf(two, sizeof(two), "%s %s", argv[0], argv[1]) < (int)sizeof(two)) {
+		*ret_words = 2;
+		const struct command *c = by_name(two);
+		for (size_t i = 0; !c && i < ARRAY_SIZE(aliases); i++)
+			if (streq(argv[0], aliases[i].group) && streq(argv[1], aliases[i].word))
+				c = by_name(aliases[i].name);
+		if (c)
+			return c;
+	}
+	*ret_words = 1;
+	return strchr(argv[0], ' ') ? NULL : by_name(argv[0]);
+}
+
+bool command_is_group(const char *word) {
+	size_t n = strlen(word);
+	for (const struct command *const *c = commands; *c; c++)
+		if (strncmp((*c)->name, word, n) == 0 && (*c)->name[n] == ' ')
+			return true;
+	return false;
+}
+
+enum { HELP_COLUMN = 34 };
+
+static void print_opts(const char *title, const struct opt *opts, size_t n, FILE *out) {
+	fprintf(out, "\n%s:\n", title);
+	for (size_t i = 0; i < n; i++) {
+		const struct opt *o = &opts[i];
+		char left[160];
+		if (o->flags & OPT_HIDDEN)
+			continue;
+		snprintf(left, sizeof(left), "%s%c%s --%s%s%s", o->short_name ? "-" : "  ", o->short_name ? o->short_name : ' ', o->short_name ? "," : " ", o->name,
+			 o->arg ? " " : "", o->arg ? o->arg : "");
+		if (strlen(left) > HELP_COLUMN - 2)
+			fprintf(out, "  %s\n  %-*s%s\n", left, HELP_COLUMN, "", o->help);
+		else
+			fprintf(out, "  %-*s%s\n", HELP_COLUMN, left, o->help);
+	}
+	fprintf(out, "  %-*s%s\n", HELP_COLUMN, "-h, --help", "show help");
+}
+
+void help_program(const char *prog, FILE *out) {
+	fprintf(out, "Run containers and manage images, without a daemon.\n\nUsage:\n  %s [options] COMMAND [options] [arguments]\n\nCommands:\n", prog);
+	for (const struct command *const *c = commands; *c; c++)
+		if (!((*c)->flags & CMD_HIDDEN))
+			fprintf(out, "  %-18s%s\n", (*c)->name, (*c)->summary);
+	print_opts("Global options", global_opts, n_global_opts, out);
+}
+
+void help_group(const char *prog, const char *group, FILE *out) {
+	size_t n = strlen(group);
+	fprintf(out, "Usage:\n  %s %s COMMAND [options] [arguments]\n\nCommands:\n", prog, group);
+	for (const struct command *const *c = commands; *c; c++)
+		if (strncmp((*c)->name, group, n) == 0 && (*c)->name[n] == ' ')
+			fprintf(out, "  %-18s%s\n", (*c)->name + n + 1, (*c)->summary);
+}
+
+void help_command(const char *prog, const struct command *c, FILE *out) {
+	fprintf(out, "%s\n\nUsage:\n  %s %s [options] %s\n", c->summary, prog, c->name, c->operands ? c->operands : "");
+	if (c->description && *c->description)
+		fprintf(out, "\n%s\n", c->description);
+	print_opts("Options", c->opts, c->n_opts, out);
+}
