@@ -288,6 +288,8 @@ static int on_created(struct tier_container *tc, void *arg, struct err *e) {
 	int r = remember_init(c, e);
 	if (r == 0)
 		r = cgroup_ready(c->cgroup, e);
+	if (r == 0)
+		r = intelrdt_join(NULL, &c->spec->intel_rdt, c->rec.id, c->rec.init_pid, e);
 	if (r < 0)
 		return r;
 	cgroup_save(c->cgroup, &c->rec.cgroup);
