@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
@@ -246,10 +247,25 @@ static int enter_pidns(struct ns_exec *x, int *ret_self, struct err *e) {
 	return 0;
 }
 
+/*
+ * A child that is born in the container's pid namespace has the host's root until it has joined the rest. Being undumpable keeps processes inside from
+ * following /proc/PID/root or tracing it, but not those with CAP_SYS_PTRACE in the same user namespace (ptrace(2), access mode checking): for
+ * containers that may have it, a stage joins everything first, unseen.
+ */
+static bool may_trace(const struct ns_exec *x) {
+	const struct oci_caps *first = &x->c->spec->process.caps, *now = &x->o->process->caps;
+	const uint64_t bit = 1ULL << CAP_SYS_PTRACE;
+	if (x->in_userns)
+		return false;
+	return !first->set || !now->set || (first->bounding | first->permitted | now->bounding | now->permitted) & bit;
+}
+
 static pid_t spawn(struct ns_exec *x, int parent_end, int *ret_pidfd, struct err *e) {
 	_cleanup_close_ int self = -EBADF;
 	int pidfd = -EBADF;
-	if (x->join & CLONE_NEWPID) {
+	if (x->join & CLONE_NEWPID && may_trace(x)) {
+		x->stage = true;
+	} else if (x->join & CLONE_NEWPID) {
 		int r = x->in_userns && geteuid() != 0 ? -EPERM : enter_pidns(x, &self, e);
 		if (r == -EPERM && !x->in_userns)
 			return err_sys(e, r, "join the container's pid namespace");

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -15,6 +16,8 @@
 #include "sys/fd.h"
 #include "sys/kernel.h"
 #include "tier/ns/ns.h"
+
+enum { FDS_MAX = 65536 }; /* for kernels without close_range(2): more than any engine passes */
 
 int ns_private_proc(struct err *e) {
 	int fd = mount_new_fs("proc", "proc", NULL, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, e);
@@ -99,6 +102,31 @@ static int own_stdio(uint32_t uid, struct err *e) {
 	return 0;
 }
 
+/*
+ * Descriptors are closed, not merely marked for it: execve(2) resolves the program's path before it closes anything, and a path such as
+ * /proc/self/fd/7/../../usr/bin/x (an image may name it as its entry point) would run, and so expose, a file of the host (CVE-2024-21626, third variant).
+ * What stays is the channel, a socket, which leads nowhere.
+ */
+static int close_own(const struct ns_final *f, struct err *e) {
+	unsigned first = 3 + f->keep_fds;
+	int channel = f->channel, r;
+	if (channel >= 0 && (unsigned)channel > first && syscall(SYS_close_range, first, (unsigned)channel - 1, 0) < 0 && errno != ENOSYS && errno != EPERM)
+		return err_sys(e, errno, "close descriptors");
+	if (syscall(SYS_close_range, channel >= (int)first ? (unsigned)channel + 1 : first, ~0U, 0) == 0)
+		return 0;
+	if (errno != ENOSYS && errno != EPERM)
+		return err_sys(e, errno, "close descriptors");
+	/* Before Linux 5.9: whatever can be open, one by one. */
+	struct rlimit l = { 0, 0 };
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur == RLIM_INFINITY || l.rlim_cur > FDS_MAX)
+		l.rlim_cur = FDS_MAX;
+	for (unsigned fd = first; fd < l.rlim_cur; fd++)
+		if ((int)fd != channel)
+			close((int)fd);
+	r = cloexec_from(first);
+	return r < 0 ? err_sys(e, r, "close-on-exec") : 0;
+}
+
 static int identity(struct ns_final *f, bool early, struct err *e) {
 	uint32_t flags = (f->is_exec ? CREDS_EXEC : 0) | (f->keep_groups || f->setgroups_denied ? CREDS_KEEP_GROUPS : 0);
 	int r = 0;
@@ -138,18 +166,16 @@ int ns_final_exec(struct ns_final *f, struct err *e) {
 	if (r < 0)
 		return r;
 	ns_reset_signals();
-	if ((r = identity(f, early, e)) < 0)
+	if ((r = close_own(f, e)) < 0 || (r = identity(f, early, e)) < 0)
 		return r;
 	if (in_cwd < 0 && (r = enter_cwd(cwd, e)) < 0)
 		return r;
-	if ((r = cloexec_from(3 + f->keep_fds)) < 0)
-		return err_sys(e, r, "close-on-exec");
 	if (f->filter->present && !early) {
 		int fd = seccomp_load(f->filter, e);
 		if (fd < 0)
 			return fd;
-		if (f->filter->notify)
-			ns_send(f->channel, NS_MSG_LISTENER, getpid(), NULL, fd);
+		if (f->filter->notify && (r = ns_send(f->channel, NS_MSG_LISTENER, getpid(), NULL, fd)) < 0)
+			return err_sys(e, r, "hand the seccomp listener over");
 	}
 	execve(f->file, p->args.v, f->env);
 	return err_sys(e, errno, "exec %s", f->file);
