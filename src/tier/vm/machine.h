@@ -25,6 +25,7 @@ struct machine_config {
 	bool use_template;
 	bool confine;             /* drop user, namespaces, system calls */
 	uint32_t uid, gid;        /* of the confined hypervisor */
+	const char *preload;      /* library that keeps templates read-only (qemu/preload.c), NULL: none */
 };
 
 struct machine {

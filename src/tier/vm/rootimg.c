@@ -121,7 +121,7 @@ int rootimg_get(const char *cache, const char *rootfs, char **ret, struct err *e
 			unlink(tmp);
 			return err_wrap(e, r, "root image of %s", rootfs);
 		}
-		chmod(tmp, 0600);
+		chmod(tmp, 0644); /* the cache directory is root's alone; the jailed hypervisor reads the file by a bind mount */
 		if (rename(tmp, path) < 0)
 			return err_sys(e, errno, "rename to %s", path);
 		bound(cache, path);

@@ -29,6 +29,7 @@ void assets_clear(struct assets *a)
 	free(a->vmlinux);
 	free(a->initramfs);
 	free(a->agent);
+	free(a->preload);
 	*a = (struct assets){ 0 };
 }
 
@@ -71,7 +72,7 @@ static int replace_path(const char *path, const void *data, size_t n)
 	char dir[PATH_MAX];
 	snprintf(dir, sizeof dir, "%.*s", (int)(slash - path), path);
 	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -errno : file_replace_at(fd, slash + 1, data, n, 0600, false);
+	return fd < 0 ? -errno : file_replace_at(fd, slash + 1, data, n, 0644, false);
 }
 
 static int key_file(struct key *k, const char *path, struct err *e)
@@ -218,10 +219,10 @@ static int write_initramfs(const char *path, const char *agent, const char *tree
 
 /* ---- all -------------------------------------------------------------------------------------------------------- */
 
+/* The build tree keeps links to everything at its top, two or three folders above a program's own. */
 static int find_agent(const char *given, char **ret, struct err *e)
 {
-	static const char *const near[] = { "tierce-agent", "../agent/tierce-agent", "../libexec/tierce/tierce-agent", "../cmd/agent/tierce-agent",
-		"../../src/cmd/agent/tierce-agent" };
+	static const char *const near[] = { "tierce-agent", "../libexec/tierce/tierce-agent", "../../../tierce-agent", "../../tierce-agent" };
 	static const char *const fixed[] = { "/usr/local/libexec/tierce/tierce-agent", "/usr/libexec/tierce/tierce-agent" };
 	char self[PATH_MAX], p[PATH_MAX + 64];
 	const char *env = getenv("TIERCE_AGENT");
@@ -244,6 +245,17 @@ static int find_agent(const char *given, char **ret, struct err *e)
 		return err_set(e, ENOENT, "tierce-agent is neither beside the program nor in libexec; TIERCE_AGENT names it");
 	*ret = realpath(given, NULL);
 	return *ret ? 0 : err_sys(e, errno, "%s", given);
+}
+
+static void find_preload(struct assets *a)
+{
+	static const char *const at[] = { "", "/../../.." };
+	const char *slash = strrchr(a->agent, '/');
+	for (size_t i = 0; i < ARRAY_SIZE(at) && !a->preload; i++) {
+		char p[PATH_MAX + 64];
+		snprintf(p, sizeof p, "%.*s%s/tierce-qemu.so", (int)(slash - a->agent), a->agent, at[i]);
+		a->preload = realpath(p, NULL);
+	}
 }
 
 static int module_tree(const struct asset_options *o, const char *kernel, const char *release, char **ret, struct err *e)
@@ -284,6 +296,7 @@ int assets_prepare(const struct asset_options *o, struct assets *ret, struct err
 	r = find_agent(o->agent, &a.agent, e);
 	if (r < 0)
 		return r;
+	find_preload(&a);
 	if (o->kernel)
 		kernel = strdup(o->kernel);
 	else if ((r = fetch_debian_kernel(cache, &kernel, e)) < 0)

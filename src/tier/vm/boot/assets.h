@@ -17,6 +17,7 @@ struct asset_options {
 struct assets {
 	char *vmlinux, *initramfs; /* absolute paths below the cache, owned */
 	char *agent;
+	char *preload;             /* tierce-qemu.so beside the agent, NULL when it is not there */
 	char key[KEY_TEXT];        /* changes when kernel, modules or agent change */
 };
 #define _cleanup_assets_ CLEANUP(assets_clear)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -11,15 +12,16 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/arena.h"
 #include "base/str.h"
 #include "sys/fd.h"
+#include "sys/kernel.h"
 #include "tier/vm/boot/tsc.h"
-#include "tier/vm/qemu/jail.h"
+#include "tier/vm/jail.h"
 
 #if defined __x86_64__
 #define QEMU "qemu-system-x86_64"
@@ -171,7 +173,28 @@ static void sandbox_args(struct argv *x)
 	arg(x, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 }
 
-static NORETURN void child(const struct machine_config *c, char **argv, const int fds[FD_END], int log_fd, pid_t parent)
+/* QEMU sees its program and libraries, the files of its machine, and three device nodes. */
+static int confine(const struct machine_config *c, enum qemu_mode mode, const char *memory_file, struct err *e)
+{
+	struct jail_path paths[] = {
+		{ "/usr", false, false }, { "/lib", false, true }, { "/lib64", false, true }, { "/bin", false, true }, { "/etc/ld.so.cache", false, true },
+		{ "/etc/alternatives", false, true }, { "/dev/null", true, false }, { "/dev/urandom", true, false }, { "/dev/kvm", true, true },
+		{ c->assets->vmlinux, false, false }, { c->assets->initramfs, false, false }, { c->preload ? c->preload : "/usr", false, false },
+		{ NULL, false, false }, { NULL, false, false },
+	};
+	size_t n = ARRAY_SIZE(paths) - 2;
+	if (c->root_image)
+		paths[n++].path = c->root_image;
+	if (memory_file)
+		paths[n++] = (struct jail_path){ memory_file, mode == QEMU_TEMPLATE, false };
+	struct stat st;
+	uint32_t kvm = stat("/dev/kvm", &st) == 0 ? st.st_gid : c->gid;
+	struct jail j = { .paths = paths, .n_paths = n, .uid = c->uid, .gid = c->gid, .groups = &kvm, .n_groups = c->kvm ? 1 : 0,
+		.may_write_files = mode == QEMU_TEMPLATE };
+	return jail_enter(&j, e);
+}
+
+static NORETURN void child(const struct machine_config *c, enum qemu_mode mode, const char *memory_file, char **argv, const int fds[FD_END], int log_fd, pid_t parent)
 {
 	sigset_t none;
 	int high[FD_END];
@@ -193,7 +216,7 @@ static NORETURN void child(const struct machine_config *c, char **argv, const in
 		signal(s, SIG_DFL);
 	setsid();
 	_cleanup_err_ struct err e = ERR_INIT;
-	if (c->confine && qemu_jail(c, &e) < 0) {
+	if (c->confine && confine(c, mode, memory_file, &e) < 0) {
 		dprintf(2, "%s\n", err_msg(&e));
 		_exit(125);
 	}
@@ -201,7 +224,11 @@ static NORETURN void child(const struct machine_config *c, char **argv, const in
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent && getppid() != 0)
 		_exit(125);
-	execv(argv[0], argv);
+	char preload[PATH_MAX + 16], readonly[PATH_MAX + 32];
+	char *env[] = { preload, readonly, NULL };
+	snprintf(preload, sizeof preload, "LD_PRELOAD=%s", mode == QEMU_CLONE && c->preload ? c->preload : "");
+	snprintf(readonly, sizeof readonly, "TIERCE_READONLY=%s", memory_file ? memory_file : "");
+	execve(argv[0], argv, env);
 	dprintf(2, "exec %s: %s\n", argv[0], strerror(errno));
 	_exit(127);
 }
@@ -240,13 +267,15 @@ int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char 
 	for (int i = FD_CTL; i < FD_TAP; i++)
 		theirs[i] = pair[i][1];
 	theirs[FD_TAP] = c->tap_fd;
-	pid_t parent = getpid(), pid = fork();
+	int pidfd = -EBADF;
+	struct clone_args ca = { .flags = CLONE_PIDFD | (c->confine ? JAIL_CLONE_FLAGS : 0), .pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD };
+	pid_t parent = getpid(), pid = sys_clone3(&ca);
 	if (pid == 0)
-		child(c, v, theirs, pair[FD_CONSOLE][1], parent);
+		child(c, mode, memory_file, v, theirs, pair[FD_CONSOLE][1], parent);
 	int saved = errno;
 	for (int i = FD_CTL; i < FD_TAP; i++)
 		close(pair[i][1]);
-	*ret = (struct machine){ pid, pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -EBADF, pair[FD_CTL][0], pair[FD_FUSE][0], pair[FD_CONSOLE][0], pair[FD_QMP][0], false };
+	*ret = (struct machine){ pid, pidfd, pair[FD_CTL][0], pair[FD_FUSE][0], pair[FD_CONSOLE][0], pair[FD_QMP][0], false };
 	fcntl(ret->ctl_fd, F_SETFL, O_NONBLOCK);
 	fcntl(ret->fuse_fd, F_SETFL, O_NONBLOCK);
 	fcntl(ret->console_fd, F_SETFL, O_NONBLOCK);

@@ -2,11 +2,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "tier/vm/jail.h"
 #include "tier/vm/machine.h"
 #include "tier/vm/qemu/launch.h"
 #include "tier/vm/qemu/template.h"
-
-enum { JAIL_UID = 65534 };
 
 static int probe(struct err *e)
 {
@@ -18,8 +17,9 @@ static struct machine_config settle(const struct machine_config *c)
 {
 	struct machine_config mc = *c;
 	mc.kvm = false;
-	mc.confine = false;
-	mc.uid = mc.gid = JAIL_UID;
+	mc.confine = c->confine && geteuid() == 0;
+	mc.uid = mc.gid = jail_uid();
+	mc.preload = c->assets->preload;
 	return mc;
 }
 

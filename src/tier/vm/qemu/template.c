@@ -188,17 +188,19 @@ static int boot_and_save(const struct machine_config *c, const char *tmp, struct
 	mc.root_image = NULL;
 	mc.tap_fd = -EBADF;
 	mc.mac = NULL;
-	int fd = open(mem, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int r = 0, fd = open(mem, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0 || ftruncate(fd, (off_t)c->memory) < 0) {
-		int r = err_sys(e, errno, "create %s", mem);
+		r = err_sys(e, errno, "create %s", mem);
 		if (fd >= 0)
 			close(fd);
 		return r;
 	}
-	if (c->confine)
-		(void)!fchown(fd, c->uid, c->gid);
+	if (c->confine && fchown(fd, c->uid, c->gid) < 0)
+		r = err_sys(e, errno, "chown %s", mem);
 	close(fd);
-	int r = qemu_launch(&mc, QEMU_TEMPLATE, mem, &m, e);
+	if (r < 0)
+		return r;
+	r = qemu_launch(&mc, QEMU_TEMPLATE, mem, &m, e);
 	if (r >= 0) {
 		ch.fd = m.ctl_fd;
 		r = agent_call(&ch, 1, "Hello", NULL, NULL, &agent_hello_desc, &hello, &a, BOOT_MS, e);
@@ -207,6 +209,9 @@ static int boot_and_save(const struct machine_config *c, const char *tmp, struct
 	}
 	chan_clear(&ch);
 	qemu_stop(&m);
+	/* From now on it is read only: clones read it as users of their own. */
+	if (r >= 0 && (chown(mem, 0, 0) < 0 || chmod(mem, c->preload ? 0444 : 0666) < 0))
+		r = err_sys(e, errno, "chown %s", mem);
 	return r;
 }
 
@@ -229,8 +234,6 @@ int template_build(const struct machine_config *c, bool wait, struct err *e)
 	bound(c->cache, dir); /* sweeps a crashed builder's tmp, too: the lock is ours */
 	if (mkdir(tmp, 0700) < 0)
 		return err_sys(e, errno, "mkdir %s", tmp);
-	if (c->confine && chown(tmp, c->uid, c->gid) < 0)
-		return err_sys(e, errno, "chown %s", tmp);
 	r = boot_and_save(c, tmp, e);
 	if (r >= 0 && rename(tmp, dir) < 0)
 		r = err_sys(e, errno, "rename to %s", dir);
