@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include "confine/userns.h"
 #include "sys/fd.h"
 #include "sys/kernel.h"
 
@@ -189,17 +190,38 @@ static int set_propagation(int tree, unsigned long propagation, struct err *e) {
 	return 0;
 }
 
-static int apply_idmap(const struct mount_ctx *c, const struct oci_mount *m, int tree, struct err *e) {
-	bool wanted = m->ext & (OCI_MOUNT_IDMAP | OCI_MOUNT_RIDMAP) || m->uid_mappings.n || m->gid_mappings.n;
-	if (!wanted)
+void mount_source_close(struct mount_source *s) {
+	cleanup_close(&s->tree);
+	cleanup_close(&s->userns);
+	s->tree = s->userns = -EBADF;
+}
+
+bool mount_is_idmapped(const struct oci_mount *m) {
+	return m->ext & (OCI_MOUNT_IDMAP | OCI_MOUNT_RIDMAP) || m->uid_mappings.n || m->gid_mappings.n || m->idmap_option;
+}
+
+int mount_prepare_idmap(const struct mount_ctx *c, const struct oci_mount *m, struct mount_source *s, struct err *e) {
+	_cleanup_arena_ struct arena a = ARENA_INIT;
+	if (!mount_is_idmapped(m) || s->userns >= 0)
 		return 0;
-	const struct oci_id_maps *u = m->uid_mappings.n ? &m->uid_mappings : c->uid_maps, *g = m->gid_mappings.n ? &m->gid_mappings : c->gid_maps;
-	if (!u || !g || !u->n || !g->n)
+	struct oci_id_maps u = m->uid_mappings, g = m->gid_mappings;
+	int r = m->idmap_option ? idmap_option_parse(&a, m->idmap_option, c->uid_maps, c->gid_maps, &u, &g, e) : 0;
+	if (r < 0)
+		return r;
+	if (!u.n && c->uid_maps)
+		u = *c->uid_maps;
+	if (!g.n && c->gid_maps)
+		g = *c->gid_maps;
+	if (!u.n || !g.n)
 		return err_set(e, EINVAL, "idmap needs uidMappings and gidMappings, of the mount or of a user namespace");
-	_cleanup_close_ int ns = mount_idmap_userns(u, g, e);
-	if (ns < 0)
-		return err_wrap(e, ns, "user namespace for idmap");
-	struct mount_attr a = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)ns };
+	s->userns = mount_idmap_userns(&u, &g, e);
+	return s->userns < 0 ? err_wrap(e, s->userns, "user namespace for idmap") : 0;
+}
+
+static int apply_idmap(const struct oci_mount *m, int tree, int userns, struct err *e) {
+	if (userns < 0)
+		return 0;
+	struct mount_attr a = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns };
 	if (sys_mount_setattr(tree, "", AT_EMPTY_PATH | (m->ext & OCI_MOUNT_RIDMAP ? AT_RECURSIVE : 0), &a) < 0)
 		return err_sys(e, errno, "failed to set MOUNT_ATTR_IDMAP (maybe the source filesystem doesn't support idmap mounts on this kernel?)");
 	return 0;
@@ -207,28 +229,39 @@ static int apply_idmap(const struct mount_ctx *c, const struct oci_mount *m, int
 
 /* ---- binds -------------------------------------------------------------------------------------------------------- */
 
-static bool is_bind(const struct oci_mount *m) {
+bool mount_is_bind(const struct oci_mount *m) {
 	return m->bind || (m->type && streq(m->type, "bind"));
 }
 
-int mount_open_source(const struct mount_ctx *c, const struct oci_mount *m, int *ret_fd, struct err *e) {
-	*ret_fd = -EBADF;
-	if (!is_bind(m) || m->remount || !m->source || (m->ext & OCI_MOUNT_COPY_SYMLINK))
+/* Relative sources are the bundle's. A path, not a descriptor: open_tree(2) clones only what lies in the caller's mount namespace. */
+static const char *source_path(const struct mount_ctx *c, const struct oci_mount *m, char **owned) {
+	*owned = NULL;
+	if (m->source[0] == '/' || !c->bundle)
+		return m->source;
+	return asprintf(owned, "%s/%s", c->bundle, m->source) < 0 ? NULL : *owned;
+}
+
+int mount_prepare_tree(const struct mount_ctx *c, const struct oci_mount *m, struct mount_source *s, struct err *e) {
+	_cleanup_free_ char *owned = NULL;
+	if (s->tree >= 0 || !mount_is_bind(m) || m->remount || !m->source || (m->ext & OCI_MOUNT_COPY_SYMLINK))
 		return 0;
 	unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (m->recursive_bind ? AT_RECURSIVE : 0);
 	if (m->ext & OCI_MOUNT_SRC_NOFOLLOW)
 		flags |= AT_SYMLINK_NOFOLLOW;
-	_cleanup_close_ int tree = sys_open_tree(m->source[0] == '/' ? AT_FDCWD : c->bundle_fd, m->source, flags);
+	const char *path = source_path(c, m, &owned);
+	if (!path)
+		return err_set(e, ENOMEM, "out of memory");
+	_cleanup_close_ int tree = sys_open_tree(AT_FDCWD, path, flags);
 	if (tree < 0)
 		return err_sys(e, errno, "bind source %s", m->source);
-	int r = apply_idmap(c, m, tree, e);
+	int r = apply_idmap(m, tree, s->userns, e);
 	if (r == 0)
 		r = set_attrs(tree, m->attr_set, m->attr_clr, false, c->in_userns, e);
 	if (r == 0)
 		r = set_attrs(tree, m->rec_attr_set, m->rec_attr_clr, true, c->in_userns, e);
 	if (r < 0)
 		return r;
-	*ret_fd = TAKE_FD(tree);
+	s->tree = TAKE_FD(tree);
 	return 0;
 }
 
@@ -338,7 +371,7 @@ static void tmpfs_mode(const struct oci_mount *m, int dest, char buf[16]) {
 		snprintf(buf, 16, "mode=%04o", (unsigned)st.st_mode & 07777);
 }
 
-static int new_tree(struct mount_ctx *c, const struct oci_mount *m, int dest, int *ret, struct err *e) {
+static int new_tree(struct mount_ctx *c, const struct oci_mount *m, int userns, int dest, int *ret, struct err *e) {
 	char mode[16] = "";
 	_cleanup_strbuf_ struct strbuf data = STRBUF_INIT;
 	if (dest >= 0)
@@ -361,7 +394,7 @@ static int new_tree(struct mount_ctx *c, const struct oci_mount *m, int dest, in
 		r = set_attrs(tree, m->attr_set & MOUNT_ATTR_RDONLY, 0, false, false, e);
 	}
 	if (r == 0)
-		r = apply_idmap(c, m, tree, e);
+		r = apply_idmap(m, tree, userns, e);
 	if (r == 0)
 		r = set_attrs(tree, m->rec_attr_set, m->rec_attr_clr, true, c->in_userns, e);
 	if (r < 0)
@@ -383,7 +416,11 @@ static int remount_entry(struct mount_ctx *c, const struct oci_mount *m, struct 
 /* crun's copy-symlink: a source that is a link becomes the same link in the container. 1: done, 0: not a link. */
 static int copy_symlink(struct mount_ctx *c, const struct oci_mount *m, struct err *e) {
 	char target[PATH_MAX];
-	ssize_t n = readlinkat(m->source[0] == '/' ? AT_FDCWD : c->bundle_fd, m->source, target, sizeof(target) - 1);
+	_cleanup_free_ char *owned = NULL;
+	const char *path = source_path(c, m, &owned);
+	if (!path)
+		return err_set(e, ENOMEM, "out of memory");
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
 	if (n < 0)
 		return errno == EINVAL ? 0 : err_sys(e, errno, "read link %s", m->source);
 	target[n] = '\0';
@@ -401,7 +438,49 @@ static int copy_symlink(struct mount_ctx *c, const struct oci_mount *m, struct e
 	return 1;
 }
 
-static int entry(struct mount_ctx *c, const struct oci_mount *m, int source_fd, struct err *e) {
+/* The tree of a bind: the caller's, or opened here (a source that was to be copied as a link turned out not to be one). */
+static int bind_tree(struct mount_ctx *c, const struct oci_mount *m, struct mount_source *own, const struct mount_source *s, bool *dir, struct err *e) {
+	struct oci_mount plain = *m;
+	struct stat st;
+	plain.ext &= ~(uint32_t)OCI_MOUNT_COPY_SYMLINK;
+	int tree = s ? s->tree : -EBADF;
+	if (tree < 0) {
+		struct mount_source tmp = { -EBADF, s && s->userns >= 0 ? s->userns : own->userns };
+		int r = mount_prepare_tree(c, &plain, &tmp, e);
+		if (r < 0)
+			return r;
+		tree = own->tree = tmp.tree;
+	}
+	if (tree < 0 || fstat(tree, &st) < 0)
+		return err_set(e, EINVAL, "bind mount without source");
+	*dir = S_ISDIR(st.st_mode);
+	return tree;
+}
+
+static int attach(struct mount_ctx *c, const struct oci_mount *m, struct mount_source *own, const struct mount_source *s, struct err *e) {
+	bool dir = true, bind = mount_is_bind(m);
+	int tree = bind ? bind_tree(c, m, own, s, &dir, e) : -EBADF;
+	if (bind && tree < 0)
+		return tree;
+	_cleanup_close_ int dest = mount_destination(c->root, m->destination, dir, m->ext & OCI_MOUNT_DEST_NOFOLLOW, e);
+	if (dest < 0)
+		return dest;
+	int r = 0;
+	if (!bind && (r = new_tree(c, m, s && s->userns >= 0 ? s->userns : own->userns, dest, &own->tree, e)) == 0)
+		tree = own->tree;
+	if (r == 0)
+		r = mount_check_proc(c->root, dest, m, tree, e);
+	if (r == 0)
+		r = mount_attach(tree, dest, e);
+	if (r == 0)
+		r = set_propagation(tree, m->propagation, e);
+	if (r == 0 && c->proc < 0 && !bind && streq(m->type, "proc"))
+		c->proc = TAKE_FD(own->tree);
+	return r;
+}
+
+static int entry(struct mount_ctx *c, const struct oci_mount *m, const struct mount_source *s, struct err *e) {
+	struct mount_source own = MOUNT_SOURCE_NONE;
 	if (m->remount)
 		return remount_entry(c, m, e);
 	if (m->ext & OCI_MOUNT_COPY_SYMLINK && m->source) {
@@ -409,44 +488,19 @@ static int entry(struct mount_ctx *c, const struct oci_mount *m, int source_fd, 
 		if (r != 0)
 			return r < 0 ? r : 0;
 	}
-	if (!is_bind(m) && m->type && (streq(m->type, "cgroup") || streq(m->type, "cgroup2")))
-		return mount_cgroups(c, m, e);
-	_cleanup_close_ int tree = -EBADF;
-	struct oci_mount plain = *m;
-	bool dir = true;
-	if (is_bind(m)) {
-		struct stat st;
-		plain.ext &= ~(uint32_t)OCI_MOUNT_COPY_SYMLINK;
-		int r = 0;
-		if (source_fd >= 0)
-			tree = fcntl(source_fd, F_DUPFD_CLOEXEC, 3);
-		else
-			r = mount_open_source(c, &plain, &tree, e);
-		if (r < 0)
-			return r;
-		if (tree < 0 || fstat(tree, &st) < 0)
-			return err_set(e, EINVAL, "bind mount without source");
-		dir = S_ISDIR(st.st_mode);
-	} else if (!m->type) {
+	if (!mount_is_bind(m) && !m->type)
 		return err_set(e, EINVAL, "mount without type");
-	}
-	_cleanup_close_ int dest = mount_destination(c->root, m->destination, dir, m->ext & OCI_MOUNT_DEST_NOFOLLOW, e);
-	if (dest < 0)
-		return dest;
-	int r = is_bind(m) ? 0 : new_tree(c, m, dest, &tree, e);
+	if (!mount_is_bind(m) && (streq(m->type, "cgroup") || streq(m->type, "cgroup2")))
+		return mount_cgroups(c, m, e);
+	int r = s && s->userns >= 0 ? 0 : mount_prepare_idmap(c, m, &own, e);
 	if (r == 0)
-		r = mount_check_proc(c->root, dest, m, tree, e);
-	if (r == 0)
-		r = mount_attach(tree, dest, e);
-	if (r == 0)
-		r = set_propagation(tree, m->propagation, e);
-	if (r == 0 && c->proc < 0 && !is_bind(m) && streq(m->type, "proc"))
-		c->proc = TAKE_FD(tree);
+		r = attach(c, m, &own, s, e);
+	mount_source_close(&own);
 	return r;
 }
 
-int mount_entry(struct mount_ctx *c, const struct oci_mount *m, int source_fd, struct err *e) {
-	int r = entry(c, m, source_fd, e);
+int mount_entry(struct mount_ctx *c, const struct oci_mount *m, const struct mount_source *s, struct err *e) {
+	int r = entry(c, m, s, e);
 	if (r < 0)
 		return err_wrap(e, r, "error mounting \"%s\" to rootfs at \"%s\"", m->source ? m->source : m->type ? m->type : "none", m->destination);
 	return 0;

@@ -13,7 +13,7 @@ struct cgroup; /* confine/cgroup.h */
 /* What the mounts of one container have in common. Needs Linux 5.12 (mount_setattr). */
 struct mount_ctx {
 	int root;             /* O_PATH fd of the container's root, attached in the mount namespace of the caller */
-	int bundle_fd;        /* relative bind sources start here */
+	const char *bundle;   /* relative bind sources start here (a path: descriptors of another mount namespace cannot be cloned) */
 	int proc;             /* out: root of the first procfs that was mounted (still owned by the ctx), -EBADF before */
 	bool in_userns;       /* not the initial user namespace: refused file systems are bound from the host instead */
 	bool cgroup_ns;       /* the container has a cgroup namespace of its own */
@@ -21,17 +21,25 @@ struct mount_ctx {
 	const char *label, *label_type; /* SELinux mount label and context option name; NULL: none */
 	const struct oci_id_maps *uid_maps, *gid_maps; /* the container's: id of devpts' gid, default of idmap; NULL: none */
 };
-#define MOUNT_CTX_INIT { .root = -EBADF, .bundle_fd = -EBADF, .proc = -EBADF }
+#define MOUNT_CTX_INIT { .root = -EBADF, .proc = -EBADF }
 void mount_ctx_close(struct mount_ctx *c);
 
-/*
- * A bind source as a detached tree with flags and idmap applied, or -EBADF in *ret_fd when the entry is not a bind. May be called before the
- * container's namespaces exist: idmapped mounts and sources below directories that the container's root may not search need the host's
- * privileges. -EPERM without CAP_SYS_ADMIN.
- */
-int mount_open_source(const struct mount_ctx *c, const struct oci_mount *m, int *ret_fd, struct err *e) MUST_CHECK;
-/* One entry of the spec. source_fd: from mount_open_source(), -EBADF to open it here; not consumed. */
-int mount_entry(struct mount_ctx *c, const struct oci_mount *m, int source_fd, struct err *e) MUST_CHECK;
+/* What is best made before the container's namespaces exist. */
+struct mount_source {
+	int tree;   /* bind source as a detached tree with flags and idmap applied, -EBADF: none */
+	int userns; /* for idmap, -EBADF: none */
+};
+#define MOUNT_SOURCE_NONE { -EBADF, -EBADF }
+void mount_source_close(struct mount_source *s);
+bool mount_is_bind(const struct oci_mount *m);
+bool mount_is_idmapped(const struct oci_mount *m);
+/* User namespace for the idmap of an entry, if it has one. Needs a /proc of the caller's pid namespace, so it is made before that is left. */
+int mount_prepare_idmap(const struct mount_ctx *c, const struct oci_mount *m, struct mount_source *s, struct err *e) MUST_CHECK;
+/* The bind source, with s->userns applied: sources below directories that the container's root may not search, and idmapped mounts, need the host's
+ * privileges. -EPERM without CAP_SYS_ADMIN. Nothing is done for other entries. */
+int mount_prepare_tree(const struct mount_ctx *c, const struct oci_mount *m, struct mount_source *s, struct err *e) MUST_CHECK;
+/* One entry of the spec. What is missing in s (may be NULL) is made here; s stays the caller's. */
+int mount_entry(struct mount_ctx *c, const struct oci_mount *m, const struct mount_source *s, struct err *e) MUST_CHECK;
 
 /* ---- parts for the neighbours ------------------------------------------------------------------------------------- */
 

@@ -16,7 +16,25 @@ int rootfs_isolate(unsigned long propagation, struct err *e) {
 	return 0;
 }
 
-int rootfs_bind(const char *path, int same, int tree, struct err *e) {
+/* Root directory of the mount that fd lies in, by walking up until the mount changes. */
+static int mount_root(int fd) {
+	struct statx here, up;
+	_cleanup_close_ int at = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (at < 0 || statx(at, "", AT_EMPTY_PATH, STATX_MNT_ID | STATX_INO, &here) < 0)
+		return -errno;
+	for (;;) {
+		_cleanup_close_ int next = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (next < 0 || statx(next, "", AT_EMPTY_PATH, STATX_MNT_ID | STATX_INO, &up) < 0)
+			return -errno;
+		if (up.stx_mnt_id != here.stx_mnt_id || up.stx_ino == here.stx_ino)
+			return TAKE_FD(at);
+		here = up;
+		close(at);
+		at = TAKE_FD(next);
+	}
+}
+
+int rootfs_bind(const char *path, int same, int tree, bool shared, struct err *e) {
 	struct stat a, b;
 	struct mount_attr priv = { .propagation = MS_PRIVATE };
 	char link[32];
@@ -37,9 +55,11 @@ int rootfs_bind(const char *path, int same, int tree, struct err *e) {
 	 * root not to be shared: the copy is private from the start, and so is the mount it lies on. */
 	if (sys_mount_setattr(own, "", AT_EMPTY_PATH, &priv) < 0)
 		return err_sys(e, errno, "rootfs mount private");
-	/* fd may lie anywhere in its mount: only the mount's root takes a propagation. Not being the root (EINVAL) is no error, isolate() has
-	 * made everything a slave unless the spec asked for shared. */
-	(void)sys_mount(NULL, fd_proc_path(fd, link), NULL, MS_PRIVATE, NULL);
+	if (shared) {
+		_cleanup_close_ int top = mount_root(fd);
+		if (top < 0 || sys_mount(NULL, fd_proc_path(top, link), NULL, MS_PRIVATE, NULL) < 0)
+			return err_sys(e, top < 0 ? top : errno, "parent mount of rootfs private");
+	}
 	if (sys_move_mount(own, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return err_sys(e, errno, "attach rootfs");
 	return TAKE_FD(own);

@@ -15,9 +15,10 @@ int rootfs_isolate(unsigned long propagation, struct err *e) MUST_CHECK;
 /*
  * Bind a directory over itself, which makes it a mount of its own; returns the O_PATH fd of the new mount's root. path is resolved in the caller's mount
  * namespace (descriptors of another one cannot be cloned) and must lead to what `same` is open on (-EBADF: not checked). Where it may not be
- * searched by the caller (user namespaces), `tree`, a detached tree of the same directory from outside, is attached at / in its place (-EBADF: none).
+ * searched by the caller (user namespaces), `tree`, a detached tree of the same directory from outside, is attached at / in its place (-EBADF: none). shared: rootfs_isolate() left mounts shared; the one
+ * below is then made private first.
  */
-int rootfs_bind(const char *path, int same, int tree, struct err *e) MUST_CHECK;
+int rootfs_bind(const char *path, int same, int tree, bool shared, struct err *e) MUST_CHECK;
 /* Make root the root of the mount namespace and let the old one go (pivot_root(2) on ".", no put_old directory). */
 int rootfs_pivot(int root, struct err *e) MUST_CHECK;
 /* For a root that cannot be pivoted from (initramfs): MS_MOVE and chroot(2), the host's procfs and sysfs unmounted first. */

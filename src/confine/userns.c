@@ -147,3 +147,66 @@ int mount_idmap_userns(const struct oci_id_maps *uids, const struct oci_id_maps 
 			;
 	return r < 0 ? r : fd;
 }
+
+static int parse_triple(const char *p, size_t n, const struct oci_id_maps *container, struct oci_id_map *ret) {
+	char buf[64];
+	bool relative = n && *p == '@';
+	if (n - relative >= sizeof(buf))
+		return -EINVAL;
+	memcpy(buf, p + relative, n - relative);
+	buf[n - relative] = '\0';
+	char *at = buf;
+	uint32_t *const out[3] = { &ret->container_id, &ret->host_id, &ret->size };
+	for (size_t i = 0; i < 3; i++) {
+		char *field = strsep(&at, "-");
+		if (!field || parse_u32(field, out[i]) < 0)
+			return -EINVAL;
+	}
+	if (at || !ret->size)
+		return -EINVAL;
+	if (relative) {
+		ret->host_id = userns_host_id(container, ret->host_id);
+		if (ret->host_id == (uint32_t)-1)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static int parse_triples(struct arena *a, const char *p, size_t n, const struct oci_id_maps *container, struct oci_id_maps *ret) {
+	size_t count = 1;
+	for (size_t i = 0; i < n; i++)
+		count += p[i] == '#';
+	struct oci_id_map *v = count > USERNS_MAPS_MAX ? NULL : arena_array(a, count, struct oci_id_map);
+	if (!v)
+		return count > USERNS_MAPS_MAX ? -E2BIG : -ENOMEM;
+	count = 0;
+	for (const char *end = p + n; p < end;) {
+		size_t len = strcspn(p, "#");
+		len = MIN(len, (size_t)(end - p));
+		int r = len ? parse_triple(p, len, container, &v[count]) : 0;
+		if (r < 0)
+			return r;
+		count += len > 0;
+		p += len + 1;
+	}
+	*ret = (struct oci_id_maps){ v, count };
+	return 0;
+}
+
+int idmap_option_parse(struct arena *a, const char *text, const struct oci_id_maps *container_uids, const struct oci_id_maps *container_gids,
+	struct oci_id_maps *uids, struct oci_id_maps *gids, struct err *e) {
+	for (const char *p = text; *p;) {
+		size_t n = strcspn(p, ";");
+		int r = -EINVAL;
+		if (n > 5 && memcmp(p, "uids=", 5) == 0)
+			r = parse_triples(a, p + 5, n - 5, container_uids, uids);
+		else if (n > 5 && memcmp(p, "gids=", 5) == 0)
+			r = parse_triples(a, p + 5, n - 5, container_gids, gids);
+		else if (n == 0)
+			r = 0;
+		if (r < 0)
+			return err_set(e, r, "invalid mapping specified \"%.*s\": expected uids= or gids= and triples ID-ID-COUNT joined by #", (int)n, p);
+		p += n + (p[n] == ';');
+	}
+	return 0;
+}

@@ -14,6 +14,12 @@
  * (/etc/subuid, /etc/subgid). *ret_setgroups_denied tells whether setgroups(2) is off inside.
  */
 int userns_write_maps(pid_t pid, const struct oci_id_maps *uids, const struct oci_id_maps *gids, bool *ret_setgroups_denied, struct err *e) MUST_CHECK;
+/*
+ * The text behind a mount's "idmap=" (crun's syntax): "uids=0-1000-10#10-5000-1;gids=...", triples of id, id, count. With "@" before a triple its second
+ * number is an id of the container, which the container's own maps translate. Kinds that are not named keep what *uids and *gids hold.
+ */
+int idmap_option_parse(struct arena *a, const char *text, const struct oci_id_maps *container_uids, const struct oci_id_maps *container_gids,
+	struct oci_id_maps *uids, struct oci_id_maps *gids, struct err *e) MUST_CHECK;
 /* Host id of a container id, or (uint32_t)-1 when it has no mapping. No maps at all: the id itself. */
 uint32_t userns_host_id(const struct oci_id_maps *maps, uint32_t id);
 

@@ -86,6 +86,8 @@ static int time_offsets(const struct oci_spec *s, struct err *e) {
 		strbuf_printf(&text, "%d %lld %u\n", s->time_offsets[i].clock, (long long)s->time_offsets[i].secs, s->time_offsets[i].nanosecs);
 	if (text.failed)
 		return err_set(e, ENOMEM, "out of memory");
+	/* In a user namespace the change of ids has made the file root's. The stage is not visible in the container: no harm until settle(). */
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 	int r = file_write_at(AT_FDCWD, "/proc/self/timens_offsets", strbuf_str(&text));
 	return r < 0 ? err_sys(e, r, "write time namespace offsets") : 0;
 }

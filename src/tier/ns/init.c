@@ -28,7 +28,7 @@ static int make_mounts(struct ns_create *p, struct mount_ctx *ctx, bool *dev_rea
 			m.flags_set &= ~(unsigned long)MS_RDONLY;
 			*dev_readonly = true;
 		}
-		int r = mount_entry(ctx, &m, p->sources ? p->sources[i] : -EBADF, e);
+		int r = mount_entry(ctx, &m, p->sources ? &p->sources[i] : NULL, e);
 		if (r < 0)
 			return r;
 	}
@@ -127,7 +127,7 @@ static int build(struct ns_create *p, struct mount_ctx *ctx, int *ret_slave, str
 	if (p->own & CLONE_NEWNS) {
 		if ((r = rootfs_isolate(s->rootfs_propagation, e)) < 0)
 			return r;
-		ctx->root = rootfs_bind(p->c->rootfs, p->rootfs, p->rootfs_tree, e);
+		ctx->root = rootfs_bind(p->c->rootfs, p->rootfs, p->rootfs_tree, s->rootfs_propagation & MS_SHARED, e);
 	} else {
 		ctx->root = fcntl(p->rootfs, F_DUPFD_CLOEXEC, 3);
 	}
@@ -155,7 +155,7 @@ static int build(struct ns_create *p, struct mount_ctx *ctx, int *ret_slave, str
 
 static int run(struct ns_create *p, struct err *e) {
 	const struct oci_spec *s = p->s;
-	struct mount_ctx ctx = { .root = -EBADF, .proc = -EBADF, .bundle_fd = p->c->bundle_fd, .in_userns = p->in_userns,
+	struct mount_ctx ctx = { .root = -EBADF, .proc = -EBADF, .bundle = p->c->bundle, .in_userns = p->in_userns,
 		.cgroup_ns = p->own & CLONE_NEWCGROUP, .cgroup = p->c->cgroup, .label = s->mount_label,
 		.label_type = oci_annotation(s, "run.oci.mount_context_type"), .uid_maps = &s->uid_mappings, .gid_maps = &s->gid_mappings };
 	int slave = -EBADF;

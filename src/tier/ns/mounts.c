@@ -24,14 +24,17 @@ struct work {
  */
 static int add(const struct work *w, struct err *e) {
 	const struct oci_spec *s = w->c->spec;
-	struct mount_ctx ctx = { .bundle_fd = w->c->bundle_fd, .root = -EBADF, .proc = -EBADF, .label = s ? s->mount_label : NULL,
+	struct mount_ctx ctx = { .bundle = w->c->bundle, .root = -EBADF, .proc = -EBADF, .label = s ? s->mount_label : NULL,
 		.uid_maps = s ? &s->uid_mappings : NULL, .gid_maps = s ? &s->gid_mappings : NULL };
 	_cleanup_arena_ struct arena a = ARENA_INIT;
-	int *sources = arena_array(&a, w->n, int);
+	struct mount_source *sources = arena_array(&a, w->n, struct mount_source);
 	if (!sources)
 		return err_set(e, ENOMEM, "out of memory");
 	for (size_t i = 0; i < w->n; i++) {
-		int r = mount_open_source(&ctx, &w->m[i], &sources[i], e);
+		sources[i] = (struct mount_source)MOUNT_SOURCE_NONE;
+		int r = mount_prepare_idmap(&ctx, &w->m[i], &sources[i], e);
+		if (r == 0)
+			r = mount_prepare_tree(&ctx, &w->m[i], &sources[i], e);
 		if (r < 0)
 			return err_wrap(e, r, "mount %s", w->m[i].destination);
 	}
@@ -41,7 +44,7 @@ static int add(const struct work *w, struct err *e) {
 	if (ctx.root < 0)
 		return err_sys(e, errno, "open the container's root");
 	for (size_t i = 0; i < w->n; i++) {
-		int r = mount_entry(&ctx, &w->m[i], sources[i], e);
+		int r = mount_entry(&ctx, &w->m[i], &sources[i], e);
 		if (r < 0)
 			return r;
 	}

@@ -62,7 +62,7 @@ struct ns_create {
 	bool hooks_outside;           /* prestart or createRuntime */
 	int rootfs;                   /* O_PATH, -EBADF: opened by the child, after joining a mount namespace */
 	int rootfs_tree;              /* user namespaces: detached tree of it that the parent made, -EBADF: none */
-	int *sources;                 /* bind sources that the parent opened, one per mount, -EBADF: the child opens it; NULL: all */
+	struct mount_source *sources; /* what the parent made, one per mount; NULL: nothing */
 	int shared_exe;               /* exe_share() */
 	int channel;                  /* the child's end in the child */
 	int listener;                 /* ns.start, -EBADF with start_follows */

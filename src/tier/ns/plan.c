@@ -95,26 +95,42 @@ static int plan_rootfs(struct ns_create *p, struct err *e) {
 }
 
 /* With a user namespace the child may lack what the host's root has: search permission on the way to a source, the right to make an idmapped
- * mount. A parent without that right itself (rootless) leaves it to the child. */
-static int plan_sources(struct ns_create *p, struct err *e) {
-	if (!p->in_userns || !(p->new_flags & CLONE_NEWNS) || geteuid() != 0)
-		return 0;
-	p->rootfs_tree = sys_open_tree(p->rootfs, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-	p->sources = arena_array(&p->arena, p->s->n_mounts, int);
-	if (!p->sources)
-		return err_set(e, ENOMEM, "out of memory");
-	const struct mount_ctx ctx = { .bundle_fd = p->c->bundle_fd, .root = -EBADF, .proc = -EBADF,
-		.uid_maps = &p->s->uid_mappings, .gid_maps = &p->s->gid_mappings };
-	for (size_t i = 0; i < p->s->n_mounts; i++)
-		p->sources[i] = -EBADF;
-	for (size_t i = 0; i < p->s->n_mounts; i++) {
-		int r = mount_open_source(&ctx, &p->s->mounts[i], &p->sources[i], e);
+ * mount. A parent without that right itself (rootless) leaves it to the child. Namespaces for idmaps are always made here: their maps are written
+ * through /proc/PID, and the host's /proc has other numbers than the child. */
+static int plan_source(struct ns_create *p, const struct mount_ctx *ctx, size_t i, bool open_all, struct err *e) {
+	const struct oci_mount *m = &p->s->mounts[i];
+	int r = mount_prepare_idmap(ctx, m, &p->sources[i], e);
+	if (r == 0 && (open_all || mount_is_idmapped(m))) {
+		r = mount_prepare_tree(ctx, m, &p->sources[i], e);
 		if (r == -EPERM) {
 			err_clear(e);
-			continue;
+			r = 0;
 		}
+	}
+	return r < 0 ? err_wrap(e, r, "error mounting \"%s\" to rootfs at \"%s\"", m->source ? m->source : "", m->destination) : 0;
+}
+
+static int plan_sources(struct ns_create *p, struct err *e) {
+	bool open_all = p->in_userns && geteuid() == 0, needed = open_all;
+	if (!(p->new_flags & CLONE_NEWNS))
+		return 0;
+	for (size_t i = 0; i < p->s->n_mounts; i++)
+		needed = needed || mount_is_idmapped(&p->s->mounts[i]);
+	if (!needed)
+		return 0;
+	if (open_all)
+		p->rootfs_tree = sys_open_tree(p->rootfs, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	p->sources = arena_array(&p->arena, p->s->n_mounts, struct mount_source);
+	if (!p->sources)
+		return err_set(e, ENOMEM, "out of memory");
+	const struct mount_ctx ctx = { .bundle = p->c->bundle, .root = -EBADF, .proc = -EBADF,
+		.uid_maps = &p->s->uid_mappings, .gid_maps = &p->s->gid_mappings };
+	for (size_t i = 0; i < p->s->n_mounts; i++)
+		p->sources[i] = (struct mount_source)MOUNT_SOURCE_NONE;
+	for (size_t i = 0; i < p->s->n_mounts; i++) {
+		int r = plan_source(p, &ctx, i, open_all, e);
 		if (r < 0)
-			return err_wrap(e, r, "error mounting \"%s\" to rootfs at \"%s\"", p->s->mounts[i].source, p->s->mounts[i].destination);
+			return r;
 	}
 	return 0;
 }
@@ -149,7 +165,7 @@ void ns_plan_free(struct ns_create *p) {
 	for (size_t i = 0; i < p->n_joins; i++)
 		close(p->joins[i].fd);
 	for (size_t i = 0; p->sources && i < p->s->n_mounts; i++)
-		cleanup_close(&p->sources[i]);
+		mount_source_close(&p->sources[i]);
 	cleanup_close(&p->rootfs);
 	cleanup_close(&p->rootfs_tree);
 	cleanup_close(&p->shared_exe);
