@@ -109,6 +109,15 @@ int cgroup_remove(struct cgroup *cg, struct err *e)
 				err_move(&first, &why);
 			}
 		}
+	/* With a subgroup the scope's own directory is one up; hierarchies that systemd does not manage keep it. */
+	for (size_t i = 0; cg->unit && i < cg->n; i++) {
+		char *at = strstr(cg->h[i].dir, cg->unit), *end = at ? at + strlen(cg->unit) : NULL;
+		if (end && *end == '/') {
+			*end = 0;
+			(void)remove_tree(AT_FDCWD, cg->h[i].dir, 1);
+			*end = '/';
+		}
+	}
 	cleanup_close(&cg->join_fd);
 	cg->join_fd = -EBADF;
 	if (ret < 0)

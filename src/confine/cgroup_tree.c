@@ -31,7 +31,7 @@ static int cpuset_inherit(const char *dir, struct err *e)
 	return 0;
 }
 
-static int dir_is_free(const char *dir, struct err *e)
+static int dir_is_free(const struct cgroup *cg, const char *dir, struct err *e)
 {
 	_cleanup_close_ int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	char buf[64];
@@ -43,7 +43,7 @@ static int dir_is_free(const char *dir, struct err *e)
 		return 0;
 	if (n < 0)
 		return err_sys(e, (int)n, "%s", dir);
-	if (n)
+	if (n && !(cg->helper_pid > 0 && atoi(buf) == cg->helper_pid)) /* the helper holds the scope for us */
 		return err_set(e, EEXIST, "container's cgroup is not empty: %s holds process %.*s", dir, (int)strcspn(buf, "\n"), buf);
 	/* What is cloned into a frozen cgroup never gets as far as its first instruction. */
 	bool frozen = cgroup_readat(fd, "cgroup.freeze", buf, sizeof(buf)) > 0 ? streq(buf, "1") :
@@ -52,7 +52,7 @@ static int dir_is_free(const char *dir, struct err *e)
 }
 
 /* mkdir -p with what v1 cpuset needs on each level. */
-static int make_v1(struct cgroup_hier *h, struct err *e)
+static int make_v1(const struct cgroup *cg, struct cgroup_hier *h, struct err *e)
 {
 	bool cpuset = h->controllers & 1U << CGROUP_CPUSET;
 	int r;
@@ -60,7 +60,7 @@ static int make_v1(struct cgroup_hier *h, struct err *e)
 	if (mkdir(h->dir, 0755) == 0)
 		return cpuset ? cpuset_inherit(h->dir, e) : 0;
 	if (errno == EEXIST)
-		return dir_is_free(h->dir, e);
+		return dir_is_free(cg, h->dir, e);
 	if (errno != ENOENT)
 		return err_sys(e, errno, "mkdir %s", h->dir);
 	for (char *p = h->dir + strlen(h->mount) + 1; p; p = strchr(p + 1, '/')) {
@@ -74,7 +74,7 @@ static int make_v1(struct cgroup_hier *h, struct err *e)
 			return r;
 	}
 	if (mkdir(h->dir, 0755) < 0)
-		return errno == EEXIST ? dir_is_free(h->dir, e) : err_sys(e, errno, "mkdir %s", h->dir);
+		return errno == EEXIST ? dir_is_free(cg, h->dir, e) : err_sys(e, errno, "mkdir %s", h->dir);
 	return cpuset ? cpuset_inherit(h->dir, e) : 0;
 }
 
@@ -176,7 +176,7 @@ static int make_v2(struct cgroup *cg, struct cgroup_hier *h, struct err *e)
 			errno = mkdir(h->dir, 0755) < 0 ? errno : 0;
 		}
 		if (errno == EEXIST) {
-			if ((r = dir_is_free(h->dir, e)) < 0)
+			if ((r = dir_is_free(cg, h->dir, e)) < 0)
 				return r;
 		} else if (errno) {
 			return err_sys(e, errno, "mkdir %s", h->dir);
@@ -218,7 +218,7 @@ int cgroup_create(struct cgroup *cg, struct err *e)
 	for (size_t i = 0; i < cg->n; i++) {
 		struct cgroup_hier *h = &cg->h[i];
 		_cleanup_err_ struct err why = ERR_INIT;
-		r = h->v2 ? make_v2(cg, h, &why) : make_v1(h, &why);
+		r = h->v2 ? make_v2(cg, h, &why) : make_v1(cg, h, &why);
 		/* Without root a hierarchy that is not delegated to us is left alone; limits that need it fail by name later. */
 		if ((r == -EACCES || r == -EPERM || r == -EROFS) && cg->rootless) {
 			drop_hier(cg, i--);

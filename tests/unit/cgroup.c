@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "confine/cgroup_internal.h"
+#include "confine/cgroup_property.h"
 #include "sys/fd.h"
 
 static char top[] = "/tmp/cgroup-unit-XXXXXX";
@@ -344,6 +345,65 @@ static void test_program(void **state)
 	assert_int_equal(cgroup_bpf_build(NULL, 1000, p, ARRAY_SIZE(p)), -E2BIG);
 }
 
+static void test_property(void **state)
+{
+	static const struct { const char *name, *text, *sig; } good[] = {
+		{ "RemainAfterExit", "true", "b" }, { "MemoryMax", "uint64 42", "t" }, { "MemoryMax", "@t 42", "t" }, { "CPUWeight", "7", "i" }, { "Foo", "-7", "i" },
+		{ "Foo", "1.5", "d" }, { "Foo", "'a\\'b'", "s" }, { "Foo", "\"x\"", "s" }, { "Foo", "['a', 'b']", "as" }, { "Foo", "@as []", "as" }, { "Foo", "[1, 2]", "ai" },
+		{ "Foo", "[uint64 1, 2]", "at" }, { "Foo", "[byte 1, 0xff]", "ay" }, { "Foo", "('a', 1)", "(si)" }, { "Foo", "[('a', true), ('b', false)]", "a(sb)" },
+		{ "Foo", "objectpath '/a'", "o" }, { "Foo", "  int64   -5 ", "x" }, { "TimeoutStopSec", "7", "t" }, { "TimeoutStopSec", "uint32 7", "t" }, { "RestartSec", "0.5", "t" },
+		{ "Foo", "@ay [1, 2]", "ay" }, { "Foo", "[['a'], ['b']]", "aas" }, { "TimeoutStopUSec", "uint64 9", "t" }, { "Foo", "18446744073709551615", NULL },
+	};
+	static const struct { const char *name, *text; } wrong[] = {
+		{ "ab", "true" }, { "a.b", "true" }, { "", "1" }, { "Foo", "" }, { "Foo", "tru" }, { "Foo", "true x" }, { "Foo", "'a" }, { "Foo", "uint64 -1" }, { "Foo", "byte 256" },
+		{ "Foo", "[1, 'a']" }, { "Foo", "[" }, { "Foo", "(" }, { "Foo", "[]" }, { "Foo", "@zz 1" }, { "Foo", "uint64 'a'" }, { "Foo", "12x" }, { "Foo", "1e999" }, { "FooSec", "'x'" },
+		{ "FooSec", "-1" }, { "Foo", "[[[[[[[[[[[1]]]]]]]]]]]" }, { "Foo", "'\\u0041'" }, { "Foo", "4294967296000000000000" }, { "Foo", "()" },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		_cleanup_err_ struct err e = ERR_INIT;
+		_cleanup_arena_ struct arena a = ARENA_INIT;
+		struct cgroup_value *v;
+		const char *name;
+		int r = cgroup_property_parse(&a, good[i].name, good[i].text, &name, &v, &e);
+		if (!good[i].sig) {
+			assert_int_equal(r, -EINVAL); /* no int32 */
+			continue;
+		}
+		if (r < 0)
+			fail_msg("%s=%s: %s", good[i].name, good[i].text, err_msg(&e));
+		assert_string_equal(v->sig, good[i].sig);
+		if (streq(good[i].name, "RestartSec")) {
+			assert_string_equal(name, "RestartUSec");
+			assert_int_equal(v->u, 500000);
+		}
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		_cleanup_arena_ struct arena a = ARENA_INIT;
+		struct cgroup_value *v;
+		const char *name;
+		if (cgroup_property_parse(&a, wrong[i].name, wrong[i].text, &name, &v, NULL) != -EINVAL)
+			fail_msg("%s=%s was accepted", wrong[i].name, wrong[i].text);
+	}
+}
+
+static void test_slices(void **state)
+{
+	static const struct { const char *in, *out; } rows[] = { { "a.slice", "/a.slice" }, { "a-b-c.slice", "/a.slice/a-b.slice/a-b-c.slice" }, { "-.slice", "" }, { "-", "" },
+		{ "a", NULL }, { ".slice", NULL }, { "-a.slice", NULL }, { "a-.slice", NULL }, { "a--b.slice", NULL }, { "a/b.slice", NULL }, { "../a.slice", NULL } };
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+		int r = cgroup_slice_path(rows[i].in, &b, NULL);
+		if (rows[i].out) {
+			assert_int_equal(r, 0);
+			assert_string_equal(strbuf_str(&b), rows[i].out);
+		} else {
+			assert_int_equal(r, -EINVAL);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -357,6 +417,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_mounts, setup_v2, teardown),
 		cmocka_unit_test(test_reduce),
 		cmocka_unit_test(test_program),
+		cmocka_unit_test(test_property),
+		cmocka_unit_test(test_slices),
 	};
 	return cmocka_run_group_tests_name("cgroup", tests, NULL, NULL);
 }
