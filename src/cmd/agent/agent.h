@@ -67,6 +67,9 @@ int agent_wake(const struct agent_wake *w, struct err *e) MUST_CHECK;
 int guest_root_mount(struct guest *g, const struct agent_root *r, struct err *e) MUST_CHECK;
 void guest_root_unmount(struct guest *g);
 
+/* fuse.c: mount the host's directories at AGENT_SHARES, once. */
+int shares_mount(struct err *e) MUST_CHECK;
+
 /* guest.c */
 struct guest *guest_find(struct agent *a, const char *id);
 struct proc *guest_proc(struct agent *a, const char *id, const char *exec_id, struct err *e);

@@ -139,6 +139,8 @@ static int prepare(struct guest *g, const struct agent_create *q, struct err *e)
 	int r = parse_config(g, &q->config, e);
 	if (r >= 0)
 		r = guest_root_mount(g, q->root, e);
+	if (r >= 0 && q->shares)
+		r = shares_mount(e);
 	if (r >= 0)
 		r = wall_cgroup_make(g, e);
 	if (r < 0)

@@ -2,6 +2,11 @@
 #include "tier/vm/guestconf.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "sys/kernel.h"
+#include "tier/vm/agent/proto.h"
 
 static bool is_host_namespace(const struct json *ns)
 {
@@ -63,7 +68,120 @@ static void process_part(struct json_writer *w, const struct json *o)
 	jw_object_end(w);
 }
 
-int guestconf_write(const struct oci_spec *s, struct strbuf *out, struct err *e)
+static void shared_mount(struct json_writer *w, const struct json *o, int share)
+{
+	char path[64];
+	snprintf(path, sizeof path, AGENT_SHARES "/%d", share);
+	jw_object(w);
+	for (struct json *m = json_first(o); m; m = m->next) {
+		if (streq(m->key, "source"))
+			continue;
+		jw_key(w, m->key);
+		jw_value(w, m);
+	}
+	jw_key(w, "source");
+	jw_string(w, path);
+	jw_object_end(w);
+}
+
+static void guest_tmpfs(struct json_writer *w, const struct oci_mount *m)
+{
+	static const char *const options[] = { "nosuid", "nodev", "noexec", "mode=1777", "size=65536k" };
+	jw_object(w);
+	jw_key(w, "destination");
+	jw_string(w, m->destination);
+	jw_key(w, "type");
+	jw_string(w, "tmpfs");
+	jw_key(w, "source");
+	jw_string(w, "shm");
+	jw_key(w, "options");
+	jw_array(w);
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		jw_string(w, options[i]);
+	jw_array_end(w);
+	jw_object_end(w);
+}
+
+static void mounts(struct json_writer *w, const struct oci_spec *s, const struct guest_shares *shares)
+{
+	jw_array(w);
+	for (size_t i = 0; i < s->n_mounts; i++) {
+		int share = shares->of_mount[i];
+		if (share >= 0)
+			shared_mount(w, s->mounts[i].json, share);
+		else if (share == -2)
+			guest_tmpfs(w, &s->mounts[i]);
+		else
+			jw_value(w, s->mounts[i].json);
+	}
+	jw_array_end(w);
+}
+
+/* ---- shares ---------------------------------------------------------------------------------------------------------- */
+
+void guest_shares_clear(struct guest_shares *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		close(s->v[i].fd);
+	free(s->v);
+	free(s->of_mount);
+	*s = (struct guest_shares){ 0 };
+}
+
+static bool is_guests_own(const char *source)
+{
+	static const char *const trees[] = { "/proc", "/sys", "/dev" }; /* the machine has its own */
+	for (size_t i = 0; i < ARRAY_SIZE(trees); i++)
+		if (str_has_prefix(source, trees[i]) && (source[strlen(trees[i])] == 0 || source[strlen(trees[i])] == '/'))
+			return true;
+	return false;
+}
+
+static int open_share(const struct oci_mount *m, const char *bundle, struct guest_share *ret, struct err *e)
+{
+	_cleanup_free_ char *path = NULL;
+	struct stat st;
+	if (asprintf(&path, "%s%s%s", m->source[0] == '/' ? "" : bundle, m->source[0] == '/' ? "" : "/", m->source) < 0)
+		return err_set(e, ENOMEM, "mounts");
+	bool readonly = (m->attr_set | m->rec_attr_set) & MOUNT_ATTR_RDONLY;
+	_cleanup_close_ int fd = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (m->recursive_bind ? AT_RECURSIVE : 0));
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(e, errno, "mount %s: source %s", m->destination, path);
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return err_set(e, EOPNOTSUPP, "mount %s: %s is neither a directory nor a regular file; sockets and devices of the host do not work in a virtual machine",
+			m->destination, path);
+	struct mount_attr a = { .attr_set = MOUNT_ATTR_NODEV | (readonly ? MOUNT_ATTR_RDONLY : 0), .propagation = MS_PRIVATE };
+	if (sys_mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &a) < 0)
+		return err_sys(e, errno, "mount %s: attributes of %s", m->destination, path);
+	*ret = (struct guest_share){ TAKE_FD(fd), readonly };
+	return 0;
+}
+
+int guest_shares_open(const struct oci_spec *s, const char *bundle, struct guest_shares *ret, struct err *e)
+{
+	_cleanup_shares_ struct guest_shares g = { calloc(s->n_mounts + 1, sizeof *g.v), 0, calloc(s->n_mounts + 1, sizeof *g.of_mount) };
+	if (!g.v || !g.of_mount)
+		return err_set(e, ENOMEM, "mounts");
+	for (size_t i = 0; i < s->n_mounts; i++) {
+		const struct oci_mount *m = &s->mounts[i];
+		g.of_mount[i] = -1;
+		if (!m->bind || m->remount || !m->source || is_guests_own(m->source))
+			continue;
+		if (streq(m->destination, "/dev/shm")) { /* an engine's shared memory file system: a machine's shared memory is its own */
+			g.of_mount[i] = -2;
+			continue;
+		}
+		int r = open_share(m, bundle, &g.v[g.n], e);
+		if (r < 0)
+			return r;
+		g.of_mount[i] = (int)g.n++;
+	}
+	*ret = g;
+	g = (struct guest_shares){ 0 };
+	return 0;
+}
+
+int guestconf_write(const struct oci_spec *s, const struct guest_shares *shares, struct strbuf *out, struct err *e)
 {
 	struct json_writer w;
 	jw_init(&w, out, 0);
@@ -76,6 +194,8 @@ int guestconf_write(const struct oci_spec *s, struct strbuf *out, struct err *e)
 			linux_part(&w, m);
 		else if (streq(m->key, "process"))
 			process_part(&w, m);
+		else if (streq(m->key, "mounts"))
+			mounts(&w, s, shares);
 		else
 			jw_value(&w, m);
 	}

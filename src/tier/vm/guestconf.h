@@ -5,6 +5,18 @@
 #include "base/str.h"
 #include "spec/oci.h"
 
-int guestconf_write(const struct oci_spec *s, struct strbuf *out, struct err *e) MUST_CHECK;
+/* Host directories and files that the container's bind mounts name. */
+struct guest_share { int fd; bool readonly; }; /* fd: a detached copy of the mount (open_tree), close-on-exec */
+struct guest_shares {
+	struct guest_share *v;
+	size_t n;
+	int *of_mount; /* per mount of the spec: number of its share, -1: the guest mounts it by itself, -2: a tmpfs of the guest instead */
+};
+#define _cleanup_shares_ CLEANUP(guest_shares_clear)
+void guest_shares_clear(struct guest_shares *s);
+/* Open the sources. What cannot be shared (devices, sockets) is an error that names it. */
+int guest_shares_open(const struct oci_spec *s, const char *bundle, struct guest_shares *ret, struct err *e) MUST_CHECK;
+
+int guestconf_write(const struct oci_spec *s, const struct guest_shares *shares, struct strbuf *out, struct err *e) MUST_CHECK;
 
 #endif

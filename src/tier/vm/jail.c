@@ -107,6 +107,8 @@ static int new_root(const struct jail *j, struct err *e)
 		if (r < 0)
 			return r;
 	}
+	if (j->proc && (mkdir(STAGE "/proc", 0555) < 0 || sys_mount("proc", STAGE "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0))
+		return err_sys(e, errno, "jail: procfs");
 	if (chdir(STAGE) < 0 || sys_pivot_root(".", ".") < 0 || sys_umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return err_sys(e, errno, "jail: pivot");
 	return sys_mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, NULL) < 0 ? err_sys(e, errno, "jail: read-only root") : 0;
@@ -114,7 +116,7 @@ static int new_root(const struct jail *j, struct err *e)
 
 static int limits(const struct jail *j, struct err *e)
 {
-	const struct { int which; rlim_t most; } rows[] = { { RLIMIT_CORE, 0 }, { RLIMIT_NOFILE, 256 }, { RLIMIT_FSIZE, j->may_write_files ? RLIM_INFINITY : 0 },
+	const struct { int which; rlim_t most; } rows[] = { { RLIMIT_CORE, 0 }, { RLIMIT_NOFILE, j->max_files ? j->max_files : 256 }, { RLIMIT_FSIZE, j->may_write_files ? RLIM_INFINITY : 0 },
 		{ RLIMIT_MEMLOCK, 0 }, { RLIMIT_MSGQUEUE, 0 } };
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct rlimit l;
@@ -138,12 +140,12 @@ int jail_enter(const struct jail *j, struct err *e)
 		return r;
 	for (size_t i = 0; i < j->n_groups && i < ARRAY_SIZE(groups); i++)
 		groups[i] = j->groups[i];
-	r = caps_drop_bounding(0, e);
+	r = caps_drop_bounding(j->keep_caps, e);
 	if (r < 0)
 		return r;
 	if (setgroups(MIN(j->n_groups, ARRAY_SIZE(groups)), groups) < 0 || setresgid(j->gid, j->gid, j->gid) < 0 || setresuid(j->uid, j->uid, j->uid) < 0)
 		return err_sys(e, errno, "jail: user %u", j->uid);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_sys(e, errno, "jail: no_new_privs");
-	return caps_drop_all(e);
+	return j->keep_caps ? caps_set(j->keep_caps, j->keep_caps, 0, 0, e) : caps_drop_all(e);
 }

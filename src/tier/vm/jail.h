@@ -16,6 +16,9 @@ struct jail {
 	const uint32_t *groups; /* supplementary, for device nodes */
 	size_t n_groups;
 	bool may_write_files;   /* else RLIMIT_FSIZE is 0 */
+	bool proc;              /* a procfs of the new pid namespace at /proc */
+	uint64_t keep_caps;     /* bits; with uid 0 only */
+	unsigned max_files;     /* RLIMIT_NOFILE, 0: 256 */
 };
 
 /* New namespaces that the caller must have made with clone3 (CLONE_NEWPID acts on children only): */

@@ -18,7 +18,7 @@
 #include "sys/fd.h"
 #include "tier/vm/call.h"
 #include "tier/vm/control.h"
-#include "tier/vm/guestconf.h"
+#include "tier/vm/fsd.h"
 #include "tier/vm/monitor_internal.h"
 #include "tier/vm/rootimg.h"
 #include "tier/vm/setup.h"
@@ -63,11 +63,12 @@ static int create(struct monitor *m, struct arena *a, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf config = STRBUF_INIT;
 	const struct oci_process *p = &m->c->spec->process;
-	int r = guestconf_write(m->c->spec, &config, e);
+	int r = guestconf_write(m->c->spec, &m->shares, &config, e);
 	if (r < 0)
 		return r;
 	struct agent_root root = { .type = "erofs", .device = "vda" };
-	struct agent_create q = { .id = m->c->id, .config = { config.s, config.len }, .root = &root, .terminal = p->terminal, .stdin_open = true };
+	struct agent_create q = { .id = m->c->id, .config = { config.s, config.len }, .root = &root, .terminal = p->terminal, .stdin_open = true,
+		.shares = m->shares.n };
 	struct winsize ws;
 	if (p->terminal && m->c->stdio[0] >= 0 && ioctl(m->c->stdio[0], TIOCGWINSZ, &ws) == 0) {
 		q.width = ws.ws_col;
@@ -103,10 +104,13 @@ static int bring_up(struct monitor *m, struct err *e)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	_cleanup_free_ char *image = NULL;
-	int r = rootimg_get(m->c->options->cache, m->c->rootfs, &image, e);
-	if (r < 0)
-		return r;
-	r = boot(m, image, &a, e);
+	int r = guest_shares_open(m->c->spec, m->c->bundle, &m->shares, e);
+	if (r >= 0)
+		r = rootimg_get(m->c->options->cache, m->c->rootfs, &image, e);
+	if (r >= 0)
+		r = boot(m, image, &a, e);
+	if (r >= 0 && m->shares.n)
+		r = fsd_start(&m->shares, m->machine.fuse_fd, &m->fsd, e);
 	if (r >= 0)
 		r = create(m, &a, e);
 	if (r < 0) {
@@ -186,6 +190,8 @@ static void note_reason(struct monitor *m, const char *what)
 static NORETURN void finish(struct monitor *m, int status)
 {
 	m->hv->stop(&m->machine);
+	if (m->fsd > 0)
+		kill(m->fsd, SIGKILL);
 	control_close(m);
 	unlinkat(m->c->state_fd, MONITOR_SOCKET, 0);
 	end_like(status);

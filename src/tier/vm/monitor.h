@@ -13,7 +13,7 @@
 #define MONITOR_REASON "vm.reason" /* why a machine died, one line */
 
 struct monitor_config {
-	const char *id, *rootfs;
+	const char *id, *bundle, *rootfs;
 	const struct oci_spec *spec;
 	const struct vm_options *options;
 	const struct assets *assets;

@@ -2,6 +2,7 @@
 #ifndef TIERCE_TIER_VM_MONITOR_INTERNAL_H
 #define TIERCE_TIER_VM_MONITOR_INTERNAL_H
 
+#include "tier/vm/guestconf.h"
 #include "tier/vm/monitor.h"
 
 enum { POLL_MAX = 2048, CONSOLE_KEEP = 16 << 10, CLIENTS_MAX = 512 /* a runaway caller must not use up the monitor's descriptors */ };
@@ -20,6 +21,8 @@ struct monitor {
 	struct pending *pending;
 	unsigned n_clients;
 	struct strbuf console;
+	struct guest_shares shares;
+	pid_t fsd; /* serves the shares */
 };
 
 uint32_t monitor_stream(struct monitor *m);

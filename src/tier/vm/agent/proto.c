@@ -8,12 +8,10 @@ PB_DESC(agent_wake_desc, agent_wake, PB_F(1, PB_BYTES, struct agent_wake, seed),
 PB_DESC(agent_woken_desc, agent_woken, PB_F(1, PB_U64, struct agent_woken, uptime_ns));
 
 PB_DESC_LOCAL(root_desc, agent_root, PB_F(1, PB_STR, struct agent_root, type), PB_F(2, PB_STR, struct agent_root, device),
-	PB_F(3, PB_U64, struct agent_root, share), PB_F(4, PB_BOOL, struct agent_root, readonly), PB_F(5, PB_U64, struct agent_root, upper_bytes));
-PB_DESC_LOCAL(mount_desc, agent_mount, PB_F(1, PB_STR, struct agent_mount, target), PB_F(2, PB_U64, struct agent_mount, share),
-	PB_F(3, PB_BOOL, struct agent_mount, file));
+	PB_F(4, PB_BOOL, struct agent_root, readonly), PB_F(5, PB_U64, struct agent_root, upper_bytes));
 PB_DESC(agent_create_desc, agent_create, PB_F(1, PB_STR, struct agent_create, id), PB_F(2, PB_BYTES, struct agent_create, config),
 	PB_M(3, struct agent_create, root, &root_desc), PB_F(4, PB_BOOL, struct agent_create, terminal), PB_F(5, PB_BOOL, struct agent_create, stdin_open),
-	PB_F(6, PB_U64, struct agent_create, width), PB_F(7, PB_U64, struct agent_create, height), PB_RM(8, struct agent_create, mounts, &mount_desc));
+	PB_F(6, PB_U64, struct agent_create, width), PB_F(7, PB_U64, struct agent_create, height), PB_F(9, PB_U64, struct agent_create, shares));
 PB_DESC(agent_pid_desc, agent_pid, PB_F(1, PB_U64, struct agent_pid, pid));
 PB_DESC(agent_exec_desc, agent_exec, PB_F(1, PB_STR, struct agent_exec, id), PB_F(2, PB_STR, struct agent_exec, exec_id),
 	PB_F(3, PB_BYTES, struct agent_exec, process), PB_F(4, PB_BOOL, struct agent_exec, terminal), PB_F(5, PB_BOOL, struct agent_exec, stdin_open),

@@ -8,6 +8,7 @@
 #define AGENT_SERVICE "tierce.agent.v1"
 #define AGENT_PORT "tierce.ctl"   /* name of the virtio-serial port */
 #define AGENT_FUSE_PORT "tierce.fuse"
+#define AGENT_SHARES "/run/tierce.shares" /* where the guest mounts the host's directories */
 enum {
 	AGENT_VERSION = 1,
 	AGENT_VSOCK_PORT = 1024,
@@ -30,20 +31,18 @@ struct agent_woken { uint64_t uptime_ns; };
 
 /* Create: one container from a config.json whose host-only parts the host has taken out. */
 struct agent_root {
-	const char *type;     /* "erofs", "ext4" ... on `device`, or "fuse" of the share `tag` */
+	const char *type;     /* "erofs", "ext4" ... */
 	const char *device;   /* "vda" */
-	uint64_t share;       /* fuse: number of the host directory */
 	bool readonly;        /* no overlay upper */
 	uint64_t upper_bytes; /* size bound of the upper, 0: half of the guest's memory */
 };
-struct agent_mount { const char *target; uint64_t share; bool file; }; /* a host directory or file to appear at target in the guest's own tree */
 struct agent_create {
 	const char *id;
 	struct pb_bytes config;
 	struct agent_root *root;
 	bool terminal, stdin_open;
 	uint64_t width, height;
-	struct pb_list mounts; /* struct agent_mount */
+	uint64_t shares; /* host directories and files to be found below AGENT_SHARES by their number */
 };
 struct agent_pid { uint64_t pid; };
 
