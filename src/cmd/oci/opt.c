@@ -151,6 +151,9 @@ int opt_parse(const struct opt *opts, size_t n, void *base, bool stop, int argc,
 	}
 	for (; i < argc; i++)
 		argv[p.argc++] = argv[i];
+	/* What moved down must end where it ends: exec hands the rest of the line to execve(2). */
+	if (p.argc < argc)
+		argv[p.argc] = NULL;
 	*ret = p;
 	return 0;
 }

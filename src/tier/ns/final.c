@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "base/broken.h"
 #include "confine/caps.h"
 #include "confine/lsm.h"
 #include "confine/sched.h"
@@ -79,6 +80,8 @@ static int enter_cwd(const char *cwd, struct err *e) {
 	char buf[4096 + 16];
 	if (chdir(cwd) < 0)
 		return err_sys(e, errno, "chdir to cwd (\"%s\") set in config.json failed", cwd);
+	if (broken("cwd"))
+		return 0;
 	long n = syscall(SYS_getcwd, buf, sizeof(buf));
 	if (n < 0 && errno != ENOENT && errno != ERANGE)
 		return err_sys(e, errno, "getcwd");
@@ -110,6 +113,8 @@ static int own_stdio(uint32_t uid, struct err *e) {
 static int close_own(const struct ns_final *f, struct err *e) {
 	unsigned first = 3 + f->keep_fds;
 	int channel = f->channel, r;
+	if (broken("fds"))
+		return cloexec_from(first);
 	if (channel >= 0 && (unsigned)channel > first && syscall(SYS_close_range, first, (unsigned)channel - 1, 0) < 0 && errno != ENOSYS && errno != EPERM)
 		return err_sys(e, errno, "close descriptors");
 	if (syscall(SYS_close_range, channel >= (int)first ? (unsigned)channel + 1 : first, ~0U, 0) == 0)
