@@ -293,6 +293,7 @@ static int on_created(struct tier_container *tc, void *arg, struct err *e) {
 	if (r < 0)
 		return r;
 	cgroup_save(c->cgroup, &c->rec.cgroup);
+	engine_debug(c->eng, "create: pid %d: child process in init()", c->rec.init_pid);
 	return ctr_save(c, e);
 }
 
@@ -342,7 +343,7 @@ static int build(struct transaction *t, struct err *e) {
 	if (c->spec->seccomp.set)
 		t->root_fd = open(c->eng->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* without it filters are compiled each time */
 	fill_tier(t);
-	engine_debug(c->eng, "create: starting the first process of %s under tier %s", c->rec.id, c->rec.tier);
+	engine_debug(c->eng, "create: %s under isolation %s: nsexec started", c->rec.id, c->rec.tier); /* words that scripts look for */
 	r = t->build(t, e);
 	if (r < 0)
 		return r;

@@ -195,7 +195,7 @@ int pid_file_write(const char *path, pid_t pid, struct err *e) MUST_CHECK;
 /* Pass one fd over a connected socket with a short name as payload. */
 int unix_send_fd(int sock, int fd, const char *payload, struct err *e) MUST_CHECK;
 
-/* sd_notify proxy: socket in the state directory, bound into the container at /run/notify. */
+/* sd_notify proxy: socket in the state directory, bound into the container at the path that $NOTIFY_SOCKET names. */
 int notify_prepare(struct ctr *c, struct oci_spec *spec, struct err *e) MUST_CHECK;  /* adds mount and variable; nothing without $NOTIFY_SOCKET */
 int notify_bind(struct ctr *c, int *ret_fd, struct err *e) MUST_CHECK;
 /* Forward one message to $NOTIFY_SOCKET; 1 when it was READY=1 (MAINPID=pid is added), 0 when not, negative errno. */

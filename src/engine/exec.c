@@ -48,10 +48,11 @@ int engine_exec(struct ctr *c, const struct exec_options *o, struct executed *re
 		.exec_id = o->exec_id, .no_new_keyring = o->no_new_keyring, .state_root_fd = root_fd };
 	pid_t pid = 0;
 	_cleanup_close_ int pidfd = -EBADF;
-	engine_debug(c->eng, "exec: starting %s in %s", o->process->args.n ? o->process->args.v[0] : "(no program)", c->rec.id);
+	engine_debug(c->eng, "exec: %s in %s: nsexec container setup", o->process->args.n ? o->process->args.v[0] : "(no program)", c->rec.id);
 	r = c->tier->exec(&c->tc, &t, &pid, &pidfd, e);
 	if (r < 0)
 		return r;
+	engine_debug(c->eng, "exec: pid %d: child process in init(), setns_init: about to exec", pid);
 	if (pidfd < 0 && (pidfd = pidfd_open(pid, 0)) < 0)
 		r = err_sys(e, errno, "pidfd_open");
 	if (r == 0 && o->pid_file)

@@ -20,7 +20,9 @@ int notify_prepare(struct ctr *c, struct oci_spec *spec, struct err *e) {
 	struct oci_mount *mounts = arena_array(&c->arena, spec->n_mounts + 1, struct oci_mount);
 	static const char *const words[] = { "bind", "nosuid", "noexec", "nodev", "ro" };
 	char **options = arena_array(&c->arena, ARRAY_SIZE(words) + 1, char *), **env = arena_array(&c->arena, spec->process.env.n + 2, char *);
-	char *source = arena_printf(&c->arena, "%s/notify", c->dir), *variable = arena_strdup(&c->arena, "NOTIFY_SOCKET=/run/notify/notify.sock");
+	/* Inside, the directory stands where the host's socket is, and the socket in it is called "notify" (as under crun). */
+	char *source = arena_printf(&c->arena, "%s/notify", c->dir), *inside = arena_strdup(&c->arena, *host == '/' ? host : "/run/notify");
+	char *variable = inside ? arena_printf(&c->arena, "NOTIFY_SOCKET=%s/notify", inside) : NULL;
 	if (!mounts || !options || !env || !source || !variable)
 		return err_set(e, ENOMEM, "out of memory");
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
@@ -28,7 +30,7 @@ int notify_prepare(struct ctr *c, struct oci_spec *spec, struct err *e) {
 	if (spec->n_mounts)
 		memcpy(mounts, spec->mounts, spec->n_mounts * sizeof(*mounts));
 	struct oci_mount *m = &mounts[spec->n_mounts];
-	*m = (struct oci_mount){ .destination = "/run/notify", .type = "bind", .source = source, .data = "",
+	*m = (struct oci_mount){ .destination = inside, .type = "bind", .source = source, .data = "",
 		.options = { options, ARRAY_SIZE(words) } };
 	int r = oci_mount_decode_options(&c->arena, m, "NOTIFY_SOCKET", e);
 	if (r < 0)
@@ -52,16 +54,16 @@ int notify_bind(struct ctr *c, int *ret_fd, struct err *e) {
 	if (!host || !*host || fstatat(c->dir_fd, "notify", &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/notify/notify.sock", c->dir_fd);
-	(void)unlinkat(c->dir_fd, "notify/notify.sock", 0);
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/notify/notify", c->dir_fd);
+	(void)unlinkat(c->dir_fd, "notify/notify", 0);
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_sys(e, errno, "socket");
 	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return err_sys(e, errno, "bind %s/notify/notify.sock", c->dir);
+		return err_sys(e, errno, "bind %s/notify/notify", c->dir);
 	/* The container's root may be mapped to somebody else. */
-	if (fchmodat(c->dir_fd, "notify/notify.sock", 0777, 0) < 0)
-		return err_sys(e, errno, "chmod %s/notify/notify.sock", c->dir);
+	if (fchmodat(c->dir_fd, "notify/notify", 0777, 0) < 0)
+		return err_sys(e, errno, "chmod %s/notify/notify", c->dir);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

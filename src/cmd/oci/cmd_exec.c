@@ -91,15 +91,18 @@ static int add_env(struct arena *a, const struct opt_list *l, struct oci_strings
 	return 0;
 }
 
-static int add_caps(const struct opt_list *l, struct oci_process *p, struct err *e) {
+/* Unknown names are warned about, as in the configuration. */
+static void add_caps(struct engine *eng, const struct opt_list *l, struct oci_process *p) {
 	for (size_t i = 0; i < l->n; i++) {
 		char name[64];
 		snprintf(name, sizeof(name), "%s%s", strncasecmp(l->v[i], "CAP_", 4) == 0 ? "" : "CAP_", l->v[i]);
 		int n = oci_capability_number(name);
-		if (n < 0)
-			return err_set(e, EINVAL, "unknown capability \"%s\"", l->v[i]);
-		uint64_t bit = 1ULL << n;
 		p->caps.set = true;
+		if (n < 0) {
+			engine_warn(eng, "ignoring unknown or unavailable capabilities: [%s]", l->v[i]);
+			continue;
+		}
+		uint64_t bit = 1ULL << n;
 		p->caps.bounding |= bit;
 		p->caps.effective |= bit;
 		p->caps.permitted |= bit;
@@ -109,7 +112,6 @@ static int add_caps(const struct opt_list *l, struct oci_process *p, struct err 
 			p->caps.ambient |= bit;
 		}
 	}
-	return 0;
 }
 
 static int load_process(struct ctr *c, const char *path, struct oci_process *ret, struct err *e) {
@@ -150,7 +152,7 @@ static int build_process(struct ctr *c, const struct exec_cmd *o, int argc, char
 	if (r == 0)
 		r = add_env(&c->arena, &o->env, &p->env, e);
 	if (r == 0)
-		r = add_caps(&o->caps, p, e);
+		add_caps(c->eng, &o->caps, p);
 	return r;
 }
 

@@ -132,6 +132,8 @@ static void annotations(struct json_writer *w, const struct cli *cli) {
 	jw_kv_string(w, "dev.tierce.commit", TIERCE_COMMIT);
 	jw_kv_string(w, "dev.tierce.isolation", strbuf_str(&names));
 	jw_kv_string(w, "org.opencontainers.runc.checkpoint.enabled", checkpoint ? "true" : "false"); /* engines ask under their runtime's name */
+	jw_kv_string(w, "run.oci.crun.commit", TIERCE_COMMIT);
+	jw_kv_string(w, "run.oci.crun.version", TIERCE_VERSION);
 	jw_kv_string(w, "run.oci.crun.checkpoint.enabled", checkpoint ? "true" : "false");
 	jw_object_end(w);
 }

@@ -22,6 +22,9 @@ int cli_log_setup(struct cli *cli, struct err *e) {
 	cli->level = g->log && cli->json ? LOG_ERROR : LOG_WARN;
 	if (g->log_format && !cli->json && !streq(g->log_format, "text"))
 		return err_set(e, EINVAL, "invalid log-format: \"%s\" (text or json)", g->log_format);
+	size_t scheme = g->log ? strcspn(g->log, ":/") : 0;
+	if (g->log && g->log[scheme] == ':' && !str_has_prefix(g->log, "file:") && !str_has_prefix(g->log, "journald:") && !str_has_prefix(g->log, "syslog:"))
+		return err_set(e, EINVAL, "unknown log type: \"%.*s\" (file, journald or syslog)", (int)scheme, TAKE(cli->global.log));
 	if (g->log_level) {
 		size_t i;
 		for (i = 0; i < ARRAY_SIZE(levels) && !streq(levels[i].name, g->log_level); i++)
