@@ -40,7 +40,7 @@ static int check_sub(const char *p, size_t n, struct err *e)
 		while (m < n && p[m] != '/')
 			m++;
 		if (m - i == 2 && p[i] == '.' && p[i + 1] == '.')
-			return err_set(e, EINVAL, "cgroup \"%.*s\" is not below the container's cgroup", (int)n, p);
+			return err_set(e, EINVAL, "bad sub cgroup path: \"%.*s\" is not below the container's cgroup", (int)n, p);
 		i = m + 1;
 	}
 	return 0;
@@ -59,7 +59,7 @@ static int pick(struct cgroup *cg, struct cgroup_hier *h, const char *sub, char 
 			c++;
 		bool named = c < n && p[c] == ':';
 		if (named && !known_controllers(cg, p, c))
-			return err_set(e, EINVAL, "cgroup \"%.*s\": no hierarchy has controller %.*s", (int)n, p, (int)c, p);
+			return err_set(e, EINVAL, "cgroup \"%.*s\": unknown controller %.*s", (int)n, p, (int)c, p);
 		if (!named || names_hier(p, c, h)) {
 			path = named ? p + c + 1 : p;
 			path_n = named ? n - c - 1 : n;
@@ -76,7 +76,7 @@ static int pick(struct cgroup *cg, struct cgroup_hier *h, const char *sub, char 
 		return *ret = NULL, err_sys(e, ENOMEM, "cgroup");
 	struct stat st;
 	if (stat(*ret, &st) < 0) {
-		r = err_sys(e, errno, "cgroup %s", *ret);
+		r = err_sys(e, errno, "error adding pid to cgroup %s", *ret);
 		free(TAKE(*ret));
 		return r;
 	}

@@ -83,7 +83,7 @@ static int check_terminal(const struct create_options *o, const struct oci_spec 
 }
 
 /* fds that are to be handed on must be open before we open any of our own, else ours would be taken for them. */
-static int check_fds(unsigned listen_fds, unsigned preserve, struct err *e) {
+int preserved_fds_check(unsigned listen_fds, unsigned preserve, struct err *e) {
 	for (unsigned i = 0; i < preserve; i++) {
 		int fd = 3 + (int)(listen_fds + i);
 		if (fd < 0 || fcntl(fd, F_GETFD) < 0)
@@ -333,7 +333,7 @@ static int build(struct transaction *t, struct err *e) {
 		r = cgroup_create(c->cgroup, e);
 	if (r < 0)
 		return r;
-	t->cgroup_made = true;
+	t->cgroup_made = c->rec.cgroup_ours = true;
 	cgroup_save(c->cgroup, &c->rec.cgroup);
 	r = cgroup_apply(c->cgroup, &c->spec->resources, CGROUP_APPLY_NEW, e);
 	if (r < 0)
@@ -372,8 +372,11 @@ static void undo(struct transaction *t) {
 	if (!t->undo)
 		return;
 	struct err ignored = ERR_INIT; /* the first error is the one that the user sees */
-	if (!t->cgroup_made)
-		c->rec.cgroup = (struct cgroup_saved){ "disabled", "", "", "" }; /* it may be somebody else's */
+	if (!t->cgroup_made) { /* it may be somebody else's */
+		c->rec.cgroup = (struct cgroup_saved){ "disabled", "", "", "" };
+		cgroup_free(c->cgroup);
+		c->cgroup = c->tc.cgroup = NULL;
+	}
 	if (c->dir_fd >= 0)
 		(void)ctr_purge(c, &ignored);
 	else
@@ -391,7 +394,7 @@ int transaction_run(struct engine *eng, struct transaction *t, struct created *r
 		t->build = build_by_tier;
 	int r = ctr_id_valid(t->o->id, e);
 	if (r == 0)
-		r = check_fds(t->stdio.listen_fds, t->stdio.preserve_fds, e);
+		r = preserved_fds_check(t->stdio.listen_fds, t->stdio.preserve_fds, e);
 	if (r < 0)
 		return r;
 	struct ctr *c = t->c = calloc(1, sizeof(*c));

@@ -68,6 +68,7 @@ struct ctr_record {
 	bool own_pidns;      /* the container's processes die with init */
 	bool systemd;        /* cgroup manager */
 	bool rootless;
+	bool cgroup_ours;    /* false: planned only; whoever is in it may be another container's */
 	bool poststart;      /* there are poststart hooks */
 	bool poststop;       /* there are poststop hooks: delete reads the config again */
 	bool rdt;            /* linux.intelRdt is set; rdt_created: delete removes the CLOS */
@@ -168,6 +169,9 @@ int engine_resume(struct ctr *c, struct err *e) MUST_CHECK;
 int engine_update(struct ctr *c, const struct oci_resources *r, struct err *e) MUST_CHECK;
 
 int engine_update_rdt(struct ctr *c, const char *l3, const char *mb, struct err *e) MUST_CHECK;
+
+/* Are fds 3+listen_fds .. open? To be called before anything of ours is opened, which would stand in their place. */
+int preserved_fds_check(unsigned listen_fds, unsigned preserve, struct err *e) MUST_CHECK;
 
 struct exec_options {
 	struct oci_process *process;

@@ -16,9 +16,6 @@ static int check(struct ctr *c, const struct exec_options *o, struct err *e) {
 		return err_set(e, EINVAL, "cannot allocate tty if runtime will detach without setting console socket");
 	if ((!o->detach || !o->process->terminal) && o->console_socket)
 		return err_set(e, EINVAL, "cannot use console socket if runtime will not detach or allocate tty");
-	for (unsigned i = 0; i < o->preserve_fds; i++)
-		if (fcntl(3 + (int)i, F_GETFD) < 0)
-			return err_set(e, EBADF, "unable to stat preserved-fd %u (of %u): no such file descriptor %u", i, o->preserve_fds, 3 + i);
 	return 0;
 }
 

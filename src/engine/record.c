@@ -21,7 +21,7 @@ enum tag {
 	TAG_PAUSED_FROM,
 };
 enum record_flags { FLAG_OWN_PIDNS = 1 << 0, FLAG_SYSTEMD = 1 << 1, FLAG_ROOTLESS = 1 << 2, FLAG_POSTSTOP = 1 << 3, FLAG_RDT = 1 << 4,
-	FLAG_RDT_CREATED = 1 << 5, FLAG_POSTSTART = 1 << 6 };
+	FLAG_RDT_CREATED = 1 << 5, FLAG_POSTSTART = 1 << 6, FLAG_CGROUP_OURS = 1 << 7 };
 
 /* Rows: where each string lives. */
 static const struct { uint8_t tag; uint16_t offset; } strings[] = {
@@ -43,6 +43,7 @@ static const struct { uint8_t flag; uint16_t offset; } bools[] = {
 	{ FLAG_ROOTLESS, offsetof(struct ctr_record, rootless) },
 	{ FLAG_POSTSTOP, offsetof(struct ctr_record, poststop) },
 	{ FLAG_POSTSTART, offsetof(struct ctr_record, poststart) },
+	{ FLAG_CGROUP_OURS, offsetof(struct ctr_record, cgroup_ours) },
 	{ FLAG_RDT, offsetof(struct ctr_record, rdt) },
 	{ FLAG_RDT_CREATED, offsetof(struct ctr_record, rdt_created) },
 };

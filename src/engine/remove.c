@@ -11,6 +11,7 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "confine/intelrdt.h"
 
@@ -50,7 +51,7 @@ int engine_kill(struct ctr *c, int sig, bool all, struct err *e) {
 			return signal_all(c, sig, e);
 		int r = signal_init(c, sig, e);
 		/* On v1 a frozen process is not killed before it is thawed (freezer-subsystem.txt). */
-		if (r == 0 && sig == SIGKILL && (c->rec.status == CTR_PAUSED || ctr_status(c) == CTR_PAUSED))
+		if (r == 0 && sig == SIGKILL && ctr_load_cgroup(c, NULL) == 0 && cgroup_active(c->cgroup) && cgroup_frozen(c->cgroup) == 1)
 			r = cgroup_freeze(c->cgroup, false, e);
 		return r;
 	}
@@ -66,7 +67,7 @@ int engine_kill(struct ctr *c, int sig, bool all, struct err *e) {
 
 static int end_processes(struct ctr *c, struct err *e) {
 	bool live = ctr_open_pidfd(c, NULL) == 0;
-	if (cgroup_active(c->cgroup) && (live || !c->rec.own_pidns)) {
+	if (cgroup_active(c->cgroup) && c->rec.cgroup_ours && (live || !c->rec.own_pidns)) {
 		int r = cgroup_kill(c->cgroup, SIGKILL, NULL, e);
 		if (r < 0 && !live)
 			return r;
@@ -123,6 +124,16 @@ static int remove_directory(struct ctr *c, struct err *e) {
 	return 0;
 }
 
+/* A creator that died before its record said whose the cgroup is: it is ours if it is empty, perhaps after our own first process has gone. */
+static bool may_remove_cgroup(struct ctr *c) {
+	for (int i = 0; !c->rec.cgroup_ours && cgroup_active(c->cgroup) && cgroup_populated(c->cgroup) == 1; i++) {
+		if (i == 100)
+			return false;
+		nanosleep(&(struct timespec){ .tv_nsec = 20 * 1000000L }, NULL);
+	}
+	return true;
+}
+
 int ctr_purge(struct ctr *c, struct err *e) {
 	int r = ctr_load_cgroup(c, e);
 	if (r == 0)
@@ -134,9 +145,11 @@ int ctr_purge(struct ctr *c, struct err *e) {
 		if (r < 0)
 			return r;
 	}
-	r = cgroup_remove(c->cgroup, e);
-	if (r < 0)
-		return r;
+	if (may_remove_cgroup(c)) {
+		r = cgroup_remove(c->cgroup, e);
+		if (r < 0)
+			return r;
+	}
 	if (c->rec.rdt && ctr_load_spec(c, NULL) == 0) {
 		r = intelrdt_delete(NULL, &c->spec->intel_rdt, c->rec.id, c->rec.rdt_created, e);
 		if (r < 0)

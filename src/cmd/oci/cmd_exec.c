@@ -76,18 +76,27 @@ static int add_gids(struct arena *a, const struct opt_list *l, struct oci_user *
 	return 0;
 }
 
+/* A variable that is there already is replaced. */
 static int add_env(struct arena *a, const struct opt_list *l, struct oci_strings *env, struct err *e) {
 	if (!l->n)
 		return 0;
 	char **v = arena_array(a, env->n + l->n + 1, char *);
 	if (!v)
 		return err_set(e, ENOMEM, "out of memory");
-	if (env->n)
-		memcpy(v, env->v, env->n * sizeof(*v));
-	for (size_t i = 0; i < l->n; i++)
-		v[env->n + i] = (char *)(uintptr_t)l->v[i];
+	size_t n = env->n;
+	if (n)
+		memcpy(v, env->v, n * sizeof(*v));
+	for (size_t i = 0; i < l->n; i++) {
+		size_t len = strcspn(l->v[i], "="), k;
+		if (len == 0)
+			return err_set(e, EINVAL, "invalid environment variable \"%s\": name is empty", l->v[i]);
+		for (k = 0; k < n && !(strncmp(v[k], l->v[i], len) == 0 && (v[k][len] == '=' || !v[k][len])); k++)
+			;
+		v[k] = (char *)(uintptr_t)l->v[i];
+		n = MAX(n, k + 1);
+	}
 	env->v = v;
-	env->n += l->n;
+	env->n = n;
 	return 0;
 }
 
@@ -169,7 +178,9 @@ static int do_exec(struct cli *cli, const struct exec_cmd *o, int argc, char **a
 	struct oci_process p = { 0 };
 	if (argc < 2 && !o->process)
 		return err_set(e, EINVAL, "process args cannot be empty");
-	int r = ctr_open(&cli->eng, argv[0], 0, &c, e);
+	int r = preserved_fds_check(0, o->preserve_fds, e);
+	if (r == 0)
+		r = ctr_open(&cli->eng, argv[0], 0, &c, e);
 	if (r == 0)
 		r = build_process(c, o, argc - 1, argv + 1, &p, e);
 	if (r < 0)

@@ -134,6 +134,8 @@ static void bash_values(const struct opt *o, size_t n, FILE *f) {
 			fputs("COMPREPLY=($(compgen -d -- \"$cur\"))", f);
 		else if (o[i].complete == COMPLETE_FILE)
 			fputs("COMPREPLY=($(compgen -f -- \"$cur\"))", f);
+		else
+			fputc(':', f);
 		fputs("; return;;\n", f);
 	}
 }
