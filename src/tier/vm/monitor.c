@@ -84,7 +84,7 @@ static int boot(struct monitor *m, const char *image, struct arena *a, struct er
 	struct machine_config mc;
 	vm_machine_config(m->c->options, m->c->assets, &mc);
 	mc.root_image = image;
-	mc.tap_fd = m->c->tap_fd;
+	mc.tap_fd = m->net.tap_fd;
 	for (;;) {
 		int r = m->hv->start(&mc, &m->machine, e);
 		if (r < 0)
@@ -107,8 +107,14 @@ static int bring_up(struct monitor *m, struct err *e)
 	int r = guest_shares_open(m->c->spec, m->c->bundle, &m->shares, e);
 	if (r >= 0)
 		r = rootimg_get(m->c->options->cache, m->c->rootfs, &image, e);
+	if (r >= 0 && m->c->own_network)
+		r = hostnet_attach(&a, &m->net, e);
 	if (r >= 0)
 		r = boot(m, image, &a, e);
+	if (r >= 0)
+		r = agent_call(&m->agent, monitor_stream(m), "Network", &agent_network_desc, &m->net.agent, NULL, NULL, &a, CALL_MS, e);
+	if (m->net.tap_fd >= 0)
+		close(TAKE_FD(m->net.tap_fd));
 	if (r >= 0 && m->shares.n)
 		r = fsd_start(&m->shares, m->machine.fuse_fd, &m->fsd, e);
 	if (r >= 0)
@@ -303,7 +309,8 @@ static void serve(struct monitor *m)
 void monitor_run(const struct monitor_config *c)
 {
 	_cleanup_err_ struct err e = ERR_INIT;
-	struct monitor m = { .c = c, .machine = MACHINE_INIT, .agent = CHAN_INIT, .sigfd = -EBADF, .next_stream = FIRST_STREAM, .hv = c->hypervisor };
+	struct monitor m = { .c = c, .machine = MACHINE_INIT, .agent = CHAN_INIT, .sigfd = -EBADF, .next_stream = FIRST_STREAM, .hv = c->hypervisor,
+		.net = { .tap_fd = -EBADF } };
 	sigset_t set;
 	sigfillset(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);

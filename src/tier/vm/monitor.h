@@ -22,7 +22,7 @@ struct monitor_config {
 	int listen_fd;     /* bound and listening */
 	int stdio[3];
 	bool terminal;     /* stdio is a pty's slave, made our controlling terminal already */
-	int tap_fd;
+	bool own_network;  /* we are in a network namespace of the container's, not in the host's */
 	int ready_fd;      /* one message to the runtime: status, text */
 };
 

@@ -3,6 +3,7 @@
 #define TIERCE_TIER_VM_MONITOR_INTERNAL_H
 
 #include "tier/vm/guestconf.h"
+#include "tier/vm/hostnet.h"
 #include "tier/vm/monitor.h"
 
 enum { POLL_MAX = 2048, CONSOLE_KEEP = 16 << 10, CLIENTS_MAX = 512 /* a runaway caller must not use up the monitor's descriptors */ };
@@ -21,6 +22,7 @@ struct monitor {
 	struct pending *pending;
 	unsigned n_clients;
 	struct strbuf console;
+	struct host_network net;
 	struct guest_shares shares;
 	pid_t fsd; /* serves the shares */
 };

@@ -102,7 +102,7 @@ static NORETURN void monitor_child(const struct fork_args *f)
 {
 	_cleanup_err_ struct err e = ERR_INIT;
 	struct monitor_config mc = { .id = f->c->id, .bundle = f->c->bundle, .rootfs = f->c->rootfs, .spec = f->c->spec, .options = f->options, .assets = f->assets, .hypervisor = f->hypervisor, .listen_fd = f->listen_fd,
-		.terminal = f->slave >= 0, .tap_fd = -EBADF, .ready_fd = f->ready_fd };
+		.terminal = f->slave >= 0, .own_network = oci_namespace(f->c->spec, CLONE_NEWNET) != NULL, .ready_fd = f->ready_fd };
 	char go;
 	setsid();
 	int r = enter_network(f->c->spec, &e);
