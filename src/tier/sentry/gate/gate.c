@@ -1,0 +1,199 @@
+/*
+ * The gate: code that runs inside every guest address space. Freestanding, position-independent, general registers only, no data:
+ * the whole of section gate_text is copied to gate_layout.base. See gate.h for the memory that it shares with the sentry.
+ *
+ * The gate is convenience, not boundary: a guest may jump into the middle of any of this with any registers. What is reachable that
+ * way is exactly what the guest filter allows (filter.c), and every such call acts on the guest's own address space only.
+ *
+ * Entry is always by signal on the slot's alternate stack with every signal blocked except the synchronous ones.
+ */
+#include "tier/sentry/gate/gate.h"
+#include "tier/sentry/gate/gate_blob.h"
+
+#define GATE __attribute__((section("gate_text"), used))
+#define INLINE static inline __attribute__((always_inline))
+
+enum { NR_mmap = 9, NR_close = 3, NR_rt_sigreturn = 15, NR_clone = 56, NR_exit = 60, NR_sigaltstack = 131, NR_futex = 202 };
+enum { OP_WAIT = 0, OP_WAKE = 1 };
+
+INLINE long call6(long nr, long a, long b, long c, long d, long e, long f)
+{
+	long ret;
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	__asm__ volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+	return ret;
+}
+
+INLINE struct mailbox *slot_of(const void *p)
+{
+	return (struct mailbox *)((uintptr_t)p & ~(uintptr_t)(SLOT_SIZE - 1));
+}
+
+/* Post what is in the mailbox and wait for the answer. */
+GATE __attribute__((noinline)) static void roundtrip(struct mailbox *mb)
+{
+	__atomic_store_n(&mb->state, MB_REQUEST, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&mb->twin_sleeps, __ATOMIC_SEQ_CST))
+		call6(NR_futex, (long)&mb->state, OP_WAKE, 1, 0, 0, 0);
+	while (__atomic_load_n(&mb->state, __ATOMIC_ACQUIRE) != MB_REPLY) {
+		uint32_t seen;
+		__atomic_store_n(&mb->guest_sleeps, 1, __ATOMIC_SEQ_CST);
+		seen = __atomic_load_n(&mb->state, __ATOMIC_SEQ_CST);
+		if (seen != MB_REPLY)
+			call6(NR_futex, (long)&mb->state, OP_WAIT, seen, 0, 0, 0);
+	}
+	__atomic_store_n(&mb->guest_sleeps, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&mb->state, MB_RUN, __ATOMIC_RELAXED);
+}
+
+/*
+ * clone. The child must not use its stack before it has an arena of its own (fork: the mapping is still the parent's), so everything up to that
+ * point lives in registers: r12 = grant (0 for a thread), r13 = child's slot, r14 = arena address.
+ */
+INLINE long do_clone(struct mailbox *mb)
+{
+	long ret;
+	register long r10 __asm__("r10") = (long)mb->call[3];
+	register long r8 __asm__("r8") = (long)mb->call[4];
+	register long r12 __asm__("r12") = (long)mb->call[2];
+	register long r13 __asm__("r13") = (long)(mb->call[1] & ~(SLOT_SIZE - 1));
+	register long r14 __asm__("r14") = (long)mb->call[5];
+	__asm__ volatile(
+		"syscall\n\t"
+		"test %%rax, %%rax\n\t"
+		"jnz 1f\n\t"
+		"test %%r12, %%r12\n\t"
+		"jz 2f\n\t"
+		"mov %%r14, %%rdi\n\t"
+		"mov %[len], %%esi\n\t"
+		"mov $3, %%edx\n\t"      /* PROT_READ|PROT_WRITE */
+		"mov $0x11, %%r10d\n\t"  /* MAP_SHARED|MAP_FIXED */
+		"mov %%r12, %%r8\n\t"
+		"xor %%r9d, %%r9d\n\t"
+		"mov $9, %%eax\n\t"
+		"syscall\n\t"
+		"cmp %%r14, %%rax\n\t"
+		"je 2f\n\t"
+		"3: mov $60, %%eax\n\t"
+		"mov $127, %%edi\n\t"
+		"syscall\n\t"
+		"jmp 3b\n\t"
+		"2: xor %%ebp, %%ebp\n\t"
+		"mov %%r13, %%rdi\n\t"
+		"call gate_child\n\t"
+		"jmp 3b\n\t"
+		"1:\n\t"
+		: "=a"(ret), "+r"(r10), "+r"(r8)
+		: "a"((long)NR_clone), "D"(mb->call[0]), "S"(mb->call[1]), "d"(0L), "r"(r12), "r"(r13), "r"(r14),
+		  [len] "i"((long)(GATE_SLOTS * SLOT_SIZE))
+		: "rcx", "r11", "r9", "memory");
+	return ret;
+}
+
+/* 32-bit compare-exchange on guest memory; a fault continues at the recovery address with CF-like flag in *fault. */
+GATE __attribute__((noinline)) static uint32_t cmpxchg_guest(struct mailbox *mb, uint32_t *p, uint32_t expected, uint32_t new_value, uint64_t *fault)
+{
+	uint32_t old = expected;
+	uint64_t bad = 1;
+	__asm__ volatile(
+		"lea 1f(%%rip), %%rcx\n\t"
+		"mov %%rcx, %[rec]\n\t"
+		"lock cmpxchgl %[nv], (%[p])\n\t"
+		"xor %%edx, %%edx\n\t"
+		"1: movq $0, %[rec]\n\t"
+		: "+a"(old), "+d"(bad), [rec] "+m"(mb->recover)
+		: [nv] "r"(new_value), [p] "r"(p)
+		: "rcx", "memory", "cc");
+	*fault = bad;
+	return old;
+}
+
+__attribute__((noreturn)) INLINE void resume(uint64_t uc)
+{
+	__asm__ volatile("mov %0, %%rsp\n\t mov $15, %%eax\n\t syscall\n\t ud2" : : "r"(uc) : "memory");
+	__builtin_unreachable();
+}
+
+/* Ask, do what the answer says, until the answer is to go on. */
+GATE __attribute__((noinline, noreturn)) static void serve(struct mailbox *mb)
+{
+	for (;;) {
+		roundtrip(mb);
+		uint32_t action = mb->action;
+		if (action == MB_RESUME)
+			resume(mb->uc);
+		if (action == MB_CALL || action == MB_CALL_TAIL) {
+			long r = call6((long)mb->call_nr, (long)mb->call[0], (long)mb->call[1], (long)mb->call[2], (long)mb->call[3],
+				(long)mb->call[4], (long)mb->call[5]);
+			if (action == MB_CALL_TAIL) {
+				((struct gate_uc *)mb->uc)->regs.rax = (uint64_t)r;
+				resume(mb->uc);
+			}
+			mb->result = r;
+		} else if (action == MB_CLONE) {
+			mb->result = do_clone(mb);
+		} else if (action == MB_SETFS) {
+			__asm__ volatile("wrfsbase %0" : : "r"(mb->call[0]));
+			mb->result = 0;
+		} else if (action == MB_CMPXCHG) {
+			uint64_t fault;
+			mb->result = cmpxchg_guest(mb, (uint32_t *)mb->call[0], (uint32_t)mb->call[1], (uint32_t)mb->call[2], &fault);
+			mb->result2 = fault;
+		}
+		mb->kind = MB_RESULT;
+	}
+}
+
+/* First code of a new thread or process, on its own slot's stack: the frame to continue at was copied there by the sentry. */
+GATE __attribute__((noreturn)) void gate_child(struct mailbox *mb)
+{
+	uint64_t ss[3] = { (uint64_t)mb + SLOT_STACK, 0, SLOT_STACK_END - SLOT_STACK };
+	__asm__ volatile("" : : "r"(ss) : "memory");
+	call6(NR_sigaltstack, (long)ss, 0, 0, 0, 0, 0);
+	if (mb->hello_fork)
+		call6(NR_close, (int)mb->hello_fd, 0, 0, 0, 0, 0);
+	else
+		call6(NR_mmap, 0, 0, 0, 2, (long)mb->hello_fd, 0);
+	mb->kind = MB_HELLO;
+	serve(mb);
+}
+
+/* Handler of SIGSYS, the kick and the synchronous signals. info and uc lie on the slot's stack. */
+GATE __attribute__((noreturn)) void gate_signal(int sig, void *info, struct gate_uc *uc)
+{
+	struct mailbox *mb = slot_of(uc);
+	const int32_t *si = info;
+	if (sig == 31) { /* SIGSYS */
+		mb->kind = MB_SYSCALL;
+		mb->nr = uc->regs.rax;
+		mb->args[0] = uc->regs.rdi;
+		mb->args[1] = uc->regs.rsi;
+		mb->args[2] = uc->regs.rdx;
+		mb->args[3] = uc->regs.r10;
+		mb->args[4] = uc->regs.r8;
+		mb->args[5] = uc->regs.r9;
+	} else if (sig == GATE_KICK) {
+		mb->kind = MB_KICKED;
+	} else {
+		uint64_t rec = mb->recover;
+		if (rec && sig != 5) { /* a guest access of the gate itself failed: continue behind it */
+			mb->recover = 0;
+			uc->regs.rip = rec;
+			resume((uint64_t)uc);
+		}
+		mb->kind = MB_FAULT;
+		mb->signo = (uint32_t)sig;
+		mb->code = si[2];
+		mb->fault_addr = *(const uint64_t *)(const void *)(si + 4);
+	}
+	mb->uc = (uint64_t)uc;
+	serve(mb);
+}
+
+/* Return address of every signal frame; never reached because serve() resumes by itself. */
+__attribute__((naked)) GATE void gate_restorer(void)
+{
+	__asm__ volatile("mov $15, %eax\n\t syscall\n\t ud2");
+}

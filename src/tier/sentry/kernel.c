@@ -1,0 +1,285 @@
+/* The kernel lock, wait queues, sleeping, timers and the host-fd poller. */
+#include "tier/sentry/kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "tier/sentry/service.h"
+#include "tier/sentry/task/task.h"
+
+struct kernel K = { .lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER };
+
+void kernel_lock(void) { pthread_mutex_lock(&K.lock); }
+void kernel_unlock(void) { pthread_mutex_unlock(&K.lock); }
+
+void klog(const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+	if (!K.opt || K.opt->log_fd < 0)
+		return;
+	va_start(ap, fmt);
+	int n = vsnprintf(line, sizeof(line) - 1, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return;
+	if ((size_t)n > sizeof(line) - 2)
+		n = sizeof(line) - 2;
+	line[n] = '\n';
+	if (write(K.opt->log_fd, line, (size_t)n + 1) < 0)
+		return;
+}
+
+int64_t now_ns(clockid_t clock)
+{
+	struct timespec ts;
+	clock_gettime(clock, &ts);
+	return ts_ns(ts);
+}
+
+/* ---- wait queues --------------------------------------------------------------------------------------------------- */
+
+static void wake_task(struct waiter *w, unsigned events)
+{
+	(void)events;
+	task_wake(w->task);
+}
+
+void waiter_init(struct waiter *w, struct task *t)
+{
+	*w = (struct waiter){ .fn = wake_task, .task = t };
+	list_init(&w->node);
+}
+
+void waitq_add(struct waitq *q, struct waiter *w)
+{
+	w->q = q;
+	list_add_tail(&q->head, &w->node);
+}
+
+void waitq_del(struct waiter *w)
+{
+	list_del(&w->node);
+	w->q = NULL;
+}
+
+void waitq_wake(struct waitq *q, unsigned events)
+{
+	struct waiter *w, *n;
+	list_for_each_safe(w, n, &q->head, node)
+		if (!events || !w->events || (w->events & events))
+			w->fn(w, events);
+}
+
+void waitq_wake_one(struct waitq *q, unsigned events)
+{
+	struct waiter *w, *n;
+	list_for_each_safe(w, n, &q->head, node) {
+		if (events && w->events && !(w->events & events))
+			continue;
+		w->fn(w, events);
+		return;
+	}
+}
+
+void task_wake(struct task *t)
+{
+	t->woken = true;
+	if (t->sleeping)
+		pthread_cond_signal(&t->cond);
+}
+
+static int sleep_until(struct task *t, int64_t deadline, bool killable_only)
+{
+	int rc = 0;
+	for (;;) {
+		if (t->woken) {
+			t->woken = false;
+			break;
+		}
+		if (killable_only ? t->dying : signal_pending(t)) {
+			rc = -EINTR;
+			break;
+		}
+		if (deadline >= 0 && now_ns(CLOCK_MONOTONIC) >= deadline) {
+			rc = -ETIMEDOUT;
+			break;
+		}
+		t->sleeping = true;
+		if (deadline < 0) {
+			pthread_cond_wait(&t->cond, &K.lock);
+		} else {
+			struct timespec ts = { deadline / 1000000000, deadline % 1000000000 };
+			pthread_cond_timedwait(&t->cond, &K.lock, &ts);
+		}
+		t->sleeping = false;
+	}
+	return rc;
+}
+
+int task_sleep(struct task *t, int64_t deadline_ns) { return sleep_until(t, deadline_ns, false); }
+int task_sleep_killable(struct task *t, int64_t deadline_ns) { return sleep_until(t, deadline_ns, true); }
+
+/* ---- timers ---------------------------------------------------------------------------------------------------------- */
+
+static struct list timers = LIST_INIT(timers); /* by deadline */
+static pthread_cond_t timer_cond;
+static bool timer_thread;
+
+void ktimer_init(struct ktimer *tm, void (*fn)(struct ktimer *))
+{
+	*tm = (struct ktimer){ .fn = fn };
+	list_init(&tm->node);
+}
+
+void ktimer_cancel(struct ktimer *tm)
+{
+	if (tm->armed)
+		list_del(&tm->node);
+	tm->armed = false;
+}
+
+static void *timer_main(void *arg)
+{
+	(void)arg;
+	kernel_lock();
+	for (;;) {
+		if (list_empty(&timers)) {
+			pthread_cond_wait(&timer_cond, &K.lock);
+			continue;
+		}
+		struct ktimer *tm = list_first(&timers, struct ktimer, node);
+		int64_t now = now_ns(CLOCK_MONOTONIC);
+		if (tm->deadline > now) {
+			struct timespec ts = { tm->deadline / 1000000000, tm->deadline % 1000000000 };
+			pthread_cond_timedwait(&timer_cond, &K.lock, &ts);
+			continue;
+		}
+		ktimer_cancel(tm);
+		tm->fn(tm);
+	}
+	return NULL;
+}
+
+void ktimer_arm(struct ktimer *tm, int64_t deadline)
+{
+	struct ktimer *i;
+	ktimer_cancel(tm);
+	if (!timer_thread) { /* made on first use: a sandbox without timers does without its stack */
+		if (service_thread(timer_main, NULL) < 0)
+			return;
+		timer_thread = true;
+	}
+	tm->deadline = deadline;
+	tm->armed = true;
+	list_for_each(i, &timers, node)
+		if (i->deadline > deadline)
+			break;
+	list_insert(&tm->node, i->node.prev, &i->node);
+	if (timers.next == &tm->node)
+		pthread_cond_signal(&timer_cond);
+}
+
+/* ---- poller ------------------------------------------------------------------------------------------------------------ */
+
+/* The epoll data is an index, not a pointer: an event that was fetched before hostpoll_del() must not touch freed memory. */
+struct watch { struct waitq *wq; uint32_t gen; };
+static struct watch *watches;
+static unsigned n_watches;
+static int epfd = -EBADF;
+
+static void *poller_main(void *arg)
+{
+	(void)arg;
+	for (;;) {
+		struct epoll_event ev[32];
+		int n = epoll_wait(epfd, ev, ARRAY_SIZE(ev), -1);
+		if (n <= 0)
+			continue;
+		kernel_lock();
+		for (int i = 0; i < n; i++) {
+			uint32_t fd = (uint32_t)ev[i].data.u64, gen = (uint32_t)(ev[i].data.u64 >> 32);
+			if (fd < n_watches && watches[fd].wq && watches[fd].gen == gen)
+				waitq_wake(watches[fd].wq, ev[i].events);
+		}
+		kernel_unlock();
+	}
+	return NULL;
+}
+
+int hostpoll_add(struct hostpoll *hp, int fd, struct waitq *wq)
+{
+	if (epfd < 0) {
+		if ((epfd = epoll_create1(EPOLL_CLOEXEC)) < 0)
+			return -errno;
+		if (service_thread(poller_main, NULL) < 0)
+			return -EAGAIN;
+	}
+	if ((unsigned)fd >= n_watches) {
+		unsigned n = ((unsigned)fd + 64) & ~63u;
+		struct watch *w = realloc(watches, n * sizeof(*w));
+		if (!w)
+			return -ENOMEM;
+		memset(w + n_watches, 0, (n - n_watches) * sizeof(*w));
+		watches = w;
+		n_watches = n;
+	}
+	struct watch *w = &watches[fd];
+	w->wq = wq;
+	w->gen++;
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLERR | EPOLLHUP | EPOLLRDHUP | EPOLLET,
+		.data.u64 = (uint64_t)w->gen << 32 | (uint32_t)fd };
+	if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+		w->wq = NULL;
+		return -errno;
+	}
+	*hp = (struct hostpoll){ fd, wq, true };
+	return 0;
+}
+
+void hostpoll_del(struct hostpoll *hp)
+{
+	if (!hp->added)
+		return;
+	watches[hp->fd].wq = NULL;
+	watches[hp->fd].gen++;
+	epoll_ctl(epfd, EPOLL_CTL_DEL, hp->fd, NULL);
+	hp->added = false;
+}
+
+/* ---- threads ------------------------------------------------------------------------------------------------------------ */
+
+int thread_make(pthread_t *ret, void *(*fn)(void *), void *arg)
+{
+	pthread_attr_t a;
+	pthread_attr_init(&a);
+	pthread_attr_setstacksize(&a, SENTRY_STACK);
+	int rc = pthread_create(ret, &a, fn, arg);
+	pthread_attr_destroy(&a);
+	return rc ? -rc : 0;
+}
+
+int service_thread(void *(*fn)(void *), void *arg)
+{
+	pthread_t th;
+	int rc = thread_make(&th, fn, arg);
+	if (!rc)
+		pthread_detach(th);
+	return rc;
+}
+
+void kernel_init(void)
+{
+	pthread_condattr_t a;
+	pthread_condattr_init(&a);
+	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+	pthread_cond_init(&timer_cond, &a);
+	pthread_condattr_destroy(&a);
+}

@@ -1,0 +1,350 @@
+/* Start order of a sentry: kernel objects, zygote (before threads), confinement, threads, mounts, init, wait. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "tier/sentry/confine.h"
+#include "tier/sentry/fs/tty.h"
+#include "tier/sentry/gate/host.h"
+#include "tier/sentry/mm/mm.h"
+#include "tier/sentry/service.h"
+#include "tier/sentry/task/task.h"
+#include "tier/sentry/vfs/vfs.h"
+
+static int open_sources(const struct sentry_options *o, int *ret_root, struct err *e)
+{
+	*ret_root = open(o->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (*ret_root < 0)
+		return err_sys(e, errno, "open rootfs %s", o->rootfs);
+	K.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	K.proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (K.proc_self_fd < 0 || K.proc_fd < 0)
+		return err_sys(e, errno, "open /proc");
+	return 0;
+}
+
+static void init_uts(const struct sentry_options *o)
+{
+	struct utsname u;
+	uname(&u);
+	snprintf(K.uts.sysname, sizeof(K.uts.sysname), "Linux");
+	snprintf(K.uts.nodename, sizeof(K.uts.nodename), "%s", o->hostname ? o->hostname : "sentry");
+	snprintf(K.uts.release, sizeof(K.uts.release), "6.1.0-tierce");
+	snprintf(K.uts.version, sizeof(K.uts.version), "#1 SMP Tierce sentry");
+	snprintf(K.uts.machine, sizeof(K.uts.machine), "%s", u.machine);
+	snprintf(K.uts.domainname, sizeof(K.uts.domainname), "%s", o->domainname ? o->domainname : "(none)");
+}
+
+static struct super *make_super(const struct sentry_mount_opt *m, int *rc)
+{
+	*rc = -ENOMEM;
+	if (streq(m->type, "proc"))
+		return procfs_mount();
+	if (streq(m->type, "sysfs"))
+		return sysfs_mount();
+	if (streq(m->type, "devtmpfs"))
+		return devfs_mount();
+	if (streq(m->type, "devpts"))
+		return devpts_mount();
+	if (streq(m->type, "tmpfs") || streq(m->type, "mqueue") || streq(m->type, "cgroup") || streq(m->type, "cgroup2"))
+		return tmpfs_mount(m->data, rc);
+	if (streq(m->type, "bind")) {
+		int fd = m->fd >= 0 ? fcntl(m->fd, F_DUPFD_CLOEXEC, 3) : open(m->source, O_PATH | O_CLOEXEC);
+		*rc = fd < 0 ? -errno : 0;
+		return fd < 0 ? NULL : hostfs_mount(fd, false);
+	}
+	*rc = -ENODEV;
+	return NULL;
+}
+
+/* The mount point, made where it is missing (as the runtime spec wants for a container's rootfs). */
+static int mount_point(struct task *t, const char *target, bool file, struct path *ret)
+{
+	int rc = path_walk(t, &t->fs->root, target, WALK_FOLLOW, ret);
+	char buf[PATH_MAX_];
+	if (rc != -ENOENT || strlen(target) >= sizeof(buf))
+		return rc;
+	strcpy(buf, target);
+	for (char *s = buf + 1; ; s++) {
+		char c = *s;
+		if (c && c != '/')
+			continue;
+		*s = 0;
+		struct path p, dir;
+		char last[256];
+		bool slash;
+		rc = path_walk(t, &t->fs->root, buf, WALK_FOLLOW, &p);
+		if (rc == -ENOENT && (rc = path_parent(t, &t->fs->root, buf, 0, &dir, last, &slash)) == 0) {
+			struct inode *di = dir.d->inode, *i;
+			rc = !di->ops->mkdir ? -EROFS : !c && file ? di->ops->create(t, di, last, S_IFREG | 0644, &i) : di->ops->mkdir(t, di, last, 0755, &i);
+			if (!rc)
+				dentry_put(dentry_add(dir.d, last, i));
+			path_put(&dir);
+		} else if (!rc) {
+			path_put(&p);
+		}
+		if (rc)
+			return rc;
+		*s = c;
+		if (!c)
+			break;
+	}
+	return path_walk(t, &t->fs->root, target, WALK_FOLLOW, ret);
+}
+
+static int mount_one(struct task *t, const struct sentry_mount_opt *m, struct err *e)
+{
+	_cleanup_path_ struct path p = PATH_NONE;
+	int rc;
+	struct super *sb = make_super(m, &rc);
+	if (!sb)
+		return err_sys(e, rc, "mount %s on %s", m->type, m->target);
+	if ((rc = mount_point(t, m->target, !is_dir(sb->root), &p)) < 0)
+		return err_sys(e, rc, "mount point %s", m->target);
+	if (is_dir(sb->root) != is_dir(p.d->inode))
+		return err_sys(e, ENOTDIR, "mount %s on %s", m->type, m->target);
+	rc = mount_attach(t->fs->ns, sb, sb->root_dentry, &p, m->flags, m->source ? m->source : m->type, NULL);
+	super_put(sb);
+	return rc < 0 ? err_sys(e, rc, "mount %s on %s", m->type, m->target) : 0;
+}
+
+static const struct sentry_mount_opt default_mounts[] = {
+	{ "proc", "/proc", "proc", "", MS_NOSUID | MS_NODEV | MS_NOEXEC, -EBADF },
+	{ "sysfs", "/sys", "sysfs", "", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, -EBADF },
+	{ "devtmpfs", "/dev", "devtmpfs", "", MS_NOSUID, -EBADF },
+	{ "devpts", "/dev/pts", "devpts", "", MS_NOSUID | MS_NOEXEC, -EBADF },
+	{ "tmpfs", "/dev/shm", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV, -EBADF },
+	{ "tmpfs", "/tmp", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV, -EBADF },
+};
+
+static int build_root(struct task *t, const struct sentry_options *o, int root_fd, struct err *e)
+{
+	struct mntns *ns = mntns_new();
+	struct super *sb = hostfs_mount(root_fd, o->rootfs_readonly);
+	if (sb && o->overlay && !(sb = overlay_mount(sb)))
+		return err_set(e, ENOMEM, "overlay of the rootfs");
+	t->fs = calloc(1, sizeof(*t->fs));
+	if (!ns || !sb || !t->fs)
+		return err_set(e, ENOMEM, "rootfs");
+	*t->fs = (struct fs_context){ .refs = 1, .umask = 022, .ns = ns };
+	int rc = mount_attach(ns, sb, sb->root_dentry, NULL, o->rootfs_readonly ? MS_RDONLY : 0, "rootfs", NULL);
+	super_put(sb);
+	if (rc < 0)
+		return err_sys(e, rc, "rootfs");
+	t->fs->root = (struct path){ mount_get(ns->root), dentry_get(ns->root->root) };
+	t->fs->cwd = path_copy(&t->fs->root);
+	for (unsigned i = 0; o->default_mounts && i < ARRAY_SIZE(default_mounts); i++)
+		if ((rc = mount_one(t, &default_mounts[i], e)) < 0)
+			return rc;
+	for (size_t i = 0; i < o->n_mounts; i++)
+		if ((rc = mount_one(t, &o->mounts[i], e)) < 0)
+			return rc;
+	return 0;
+}
+
+static int open_stdio(struct task *t, const struct sentry_options *o)
+{
+	if (!(t->files = fdtable_new()))
+		return -ENOMEM;
+	for (int fd = 0; fd < 3; fd++) {
+		int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (copy < 0)
+			continue;
+		int fl = fcntl(copy, F_GETFL);
+		struct file *f = hostfile_new(copy, (unsigned)(fl & (O_ACCMODE | O_APPEND)), isatty(copy) ? "tty" : "host");
+		if (!f || fd_replace(t, fd, f, false) < 0)
+			return -ENOMEM;
+		if (fd == 0 && o->terminal && isatty(copy))
+			tty_adopt_host(t, f);
+	}
+	return 0;
+}
+
+static struct cred *initial_cred(const struct sentry_options *o)
+{
+	struct cred *c = cred_new_root();
+	if (!c)
+		return NULL;
+	c->uid = c->euid = c->suid = c->fsuid = o->uid;
+	c->gid = c->egid = c->sgid = c->fsgid = o->gid;
+	if (o->caps_set) {
+		c->cap_bounding = o->cap_bounding & CAP_ALL_;
+		c->cap_permitted = o->cap_permitted & CAP_ALL_;
+		c->cap_effective = o->cap_effective & CAP_ALL_;
+		c->cap_inheritable = o->cap_inheritable & CAP_ALL_;
+		c->cap_ambient = o->cap_ambient & CAP_ALL_;
+	} else if (o->uid) {
+		c->cap_permitted = c->cap_effective = 0;
+	}
+	if (o->n_groups && (c->groups = calloc(o->n_groups, sizeof(*c->groups)))) {
+		memcpy(c->groups, o->groups, o->n_groups * sizeof(*c->groups));
+		c->n_groups = (uint32_t)o->n_groups;
+	}
+	return c;
+}
+
+static void init_limits(struct process *p, const struct sentry_options *o)
+{
+	for (unsigned i = 0; i < 16; i++)
+		p->rlim[i] = (struct rlimit){ RLIM_INFINITY, RLIM_INFINITY };
+	p->rlim[RLIMIT_NOFILE] = (struct rlimit){ 1024, 1 << 20 };
+	p->rlim[RLIMIT_STACK] = (struct rlimit){ 8 << 20, RLIM_INFINITY };
+	p->rlim[RLIMIT_CORE] = (struct rlimit){ 0, RLIM_INFINITY };
+	p->rlim[RLIMIT_MEMLOCK] = (struct rlimit){ 8 << 20, 8 << 20 };
+	p->rlim[RLIMIT_NPROC] = (struct rlimit){ PID_MAX_, PID_MAX_ };
+	p->rlim[RLIMIT_SIGPENDING] = (struct rlimit){ 4096, 4096 };
+	p->rlim[RLIMIT_MSGQUEUE] = (struct rlimit){ 819200, 819200 };
+	p->rlim[RLIMIT_NICE] = p->rlim[RLIMIT_RTPRIO] = (struct rlimit){ 0, 0 };
+	for (size_t i = 0; i < o->n_rlimits; i++)
+		if (o->rlimits[i].resource >= 0 && o->rlimits[i].resource < 16)
+			p->rlim[o->rlimits[i].resource] = (struct rlimit){ o->rlimits[i].soft, o->rlimits[i].hard };
+}
+
+/* PATH search of argv[0] as a container engine's process.args wants it. */
+static int find_program(struct task *t, const char *name, char *const *envp, char buf[PATH_MAX_])
+{
+	const char *path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+	int rc = -ENOENT;
+	if (strchr(name, '/')) {
+		snprintf(buf, PATH_MAX_, "%s", name);
+		return 0;
+	}
+	for (; *envp; envp++)
+		if (str_has_prefix(*envp, "PATH="))
+			path = *envp + 5;
+	while (*path) {
+		size_t n = strcspn(path, ":");
+		struct path p;
+		snprintf(buf, PATH_MAX_, "%.*s/%s", (int)n, path, name);
+		int r = path_walk(t, &t->fs->cwd, buf, WALK_FOLLOW, &p);
+		if (r == 0) {
+			bool ok = is_reg(p.d->inode) && inode_permission(t, p.d->inode, X_OK) == 0;
+			path_put(&p);
+			if (ok)
+				return 0;
+			rc = -EACCES;
+		}
+		path += n + (path[n] == ':');
+	}
+	return rc;
+}
+
+static char **copy_strings(char *const *v)
+{
+	char **out = NULL;
+	size_t n = 0;
+	for (; *v; v++)
+		if (strv_push(&out, &n, *v) < 0)
+			return NULL;
+	return out ? out : calloc(1, sizeof(*out));
+}
+
+struct first_exec { char path[PATH_MAX_]; char **argv, **envp; int result; bool done; };
+
+/* The twin's first act: load the program into a fresh address space. */
+static void first_exec(struct task *t)
+{
+	struct first_exec *x = t->first_arg;
+	struct path p;
+	struct file *f = NULL;
+	int rc = path_walk(t, &t->fs->cwd, x->path, WALK_FOLLOW, &p);
+	if (!rc) {
+		rc = file_open(t, &p, O_RDONLY, true, &f);
+		path_put(&p);
+	}
+	if (!rc)
+		rc = (int)task_exec(t, f, x->path, TAKE(x->argv), x->envp, false);
+	x->result = rc;
+	x->done = true;
+	if (rc < 0) {
+		process_kill(t->proc, 127 << 8);
+		return;
+	}
+	if (!t->dying)
+		gate_resume(t);
+	t->no_result = false;
+}
+
+static int make_init(const struct sentry_options *o, int root_fd, struct first_exec *x, struct err *e)
+{
+	struct process *p = process_alloc();
+	struct task *t = p ? task_alloc(p) : NULL;
+	int rc;
+	if (!t)
+		return err_set(e, ENOMEM, "init process");
+	p->pid = t->tid;
+	p->leader = t;
+	K.init = p;
+	process_bind(p->pid, p);
+	K.n_processes++;
+	struct session *s = session_new(p->pid);
+	process_set_pgrp(p, pgrp_new(p->pid, s));
+	init_limits(p, o);
+	t->cred = cred_new_root();
+	t->sighand = sighand_new();
+	t->mm = mm_new();
+	if ((rc = build_root(t, o, root_fd, e)) < 0)
+		return rc;
+	cred_install(t, initial_cred(o));
+	t->no_new_privs = o->no_new_privs;
+	if (o->umask)
+		t->fs->umask = o->umask & 0777;
+	if ((rc = open_stdio(t, o)) < 0)
+		return err_sys(e, rc, "standard streams");
+	if (o->cwd && *o->cwd) {
+		struct path cwd;
+		if ((rc = path_walk(t, &t->fs->root, o->cwd, WALK_FOLLOW | WALK_DIRECTORY, &cwd)) < 0)
+			return err_sys(e, rc, "working directory %s", o->cwd);
+		path_put(&t->fs->cwd);
+		t->fs->cwd = cwd;
+	}
+	if ((rc = find_program(t, o->argv[0], o->envp, x->path)) < 0)
+		return err_sys(e, rc, "exec %s", o->argv[0]);
+	x->argv = copy_strings(o->argv);
+	x->envp = o->envp;
+	t->first = first_exec;
+	t->first_arg = x;
+	rc = task_start(t);
+	return rc < 0 ? err_sys(e, rc, "twin thread") : 0;
+}
+
+int sentry_run(const struct sentry_options *o, struct err *e)
+{
+	static struct first_exec x;
+	sigset_t all;
+	int root_fd, rc;
+	K.opt = o;
+	K.boot_ns = now_ns(CLOCK_BOOTTIME);
+	kernel_init();
+	pids_init();
+	init_uts(o);
+	if (!(anon_super = super_new("anon_inodefs", NULL, 0)))
+		return err_set(e, ENOMEM, "out of memory");
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	if ((rc = confine_early(o, e)) < 0 || (rc = open_sources(o, &root_fd, e)) < 0 || (rc = zygote_spawn(e)) < 0)
+		return rc;
+	if ((rc = zygote_adopt(e)) < 0 || (rc = notifier_start(e)) < 0 || (rc = reaper_start(e)) < 0)
+		return rc;
+	kernel_lock();
+	rc = make_init(o, root_fd, &x, e);
+	if (rc < 0) {
+		kernel_unlock();
+		return rc;
+	}
+	while (!K.shutting_down)
+		pthread_cond_wait(&K.done, &K.lock);
+	rc = K.exit_status;
+	if (x.done && x.result < 0)
+		rc = err_sys(e, x.result, "exec %s", o->argv[0]);
+	kernel_unlock();
+	return rc;
+}

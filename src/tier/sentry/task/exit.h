@@ -1,0 +1,17 @@
+/* What other families do when a task or process ends. */
+#ifndef TIERCE_SENTRY_EXIT_H
+#define TIERCE_SENTRY_EXIT_H
+
+#include "tier/sentry/task/task.h"
+
+void process_vfork_done(struct process *p);
+void process_exit_duties(struct task *t);          /* exit_group: what can still touch the guest, before it is killed */
+int pidfd_pid(struct task *t, int fd);             /* sys_pidfd.c: pid behind a pidfd or -EBADF */
+void tty_session_gone(struct session *s);          /* fs/tty.c: SIGHUP to the foreground group, terminal freed */
+void posix_timers_drop(struct process *p);         /* sys_timer.c */
+void control_exec_done(struct process *p, int status); /* control.c */
+void signalfd_notify(struct process *p);           /* fs/eventfds.c: something was queued */
+void seccomp_task_exit(struct task *t);            /* sys_seccomp.c */
+void ipc_task_exit(struct task *t, bool last);     /* sys_ipc.c: semaphore undo */
+
+#endif
