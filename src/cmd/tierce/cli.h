@@ -11,7 +11,7 @@ struct store;
 
 struct global_options {
 	bool version, debug;
-	const char *root, *runroot;
+	const char *root, *runroot, *isolation;
 };
 
 struct cli {

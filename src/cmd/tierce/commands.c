@@ -2,17 +2,24 @@
 #include <string.h>
 
 #include "cmd/tierce/cli.h"
+#include "cmd/tierce/people/commands.h"
 
 #define AT(m) offsetof(struct global_options, m)
 const struct opt global_opts[] = {
 	{ "root", 0, OPT_STRING, 0, COMPLETE_DIR, AT(root), "DIR", "where images and containers are kept, defaults to /var/lib/tierce or $XDG_DATA_HOME/tierce", NULL },
 	{ "runroot", 0, OPT_STRING, 0, COMPLETE_DIR, AT(runroot), "DIR", "where the state of running containers is kept, defaults to /run/tierce-people", NULL },
+	{ "isolation", 0, OPT_STRING, 0, COMPLETE_WORDS, AT(isolation), "ns|sentry|vm", "the wall around containers that do not name one", NULL },
 	{ "debug", 0, OPT_FLAG, OPT_HIDDEN, 0, AT(debug), NULL, "say more about what is done", NULL },
 	{ "version", 'v', OPT_FLAG, 0, 0, AT(version), NULL, "print the version", NULL },
 };
 const size_t n_global_opts = ARRAY_SIZE(global_opts);
 
 const struct command *const commands[] = {
+	&cmd_run, &cmd_create, &cmd_start, &cmd_stop, &cmd_restart, &cmd_kill, &cmd_pause, &cmd_unpause, &cmd_rm, &cmd_wait, &cmd_attach, &cmd_exec, &cmd_ps, &cmd_inspect,
+	&cmd_port, &cmd_top, &cmd_rename, &cmd_update, &cmd_container_prune, &cmd_container_cleanup,
+	&cmd_logs, &cmd_events, &cmd_stats, &cmd_cp, &cmd_diff, &cmd_export, &cmd_commit,
+	&cmd_volume_create, &cmd_volume_ls, &cmd_volume_rm, &cmd_volume_prune, &cmd_volume_inspect, &cmd_volume_exists,
+	&cmd_network_create, &cmd_network_ls, &cmd_network_rm, &cmd_network_inspect, &cmd_network_exists, &cmd_secret_create, &cmd_secret_ls, &cmd_secret_rm,
 	&cmd_images, &cmd_pull, &cmd_rmi, &cmd_tag, &cmd_untag, NULL,
 };
 
@@ -40,6 +47,9 @@ const struct command *command_find(int argc, char **argv, int *ret_words) {
 		for (size_t i = 0; !c && i < ARRAY_SIZE(aliases); i++)
 			if (streq(argv[0], aliases[i].group) && streq(argv[1], aliases[i].word))
 				c = by_name(aliases[i].name);
+		/* "container run" is "run", as everywhere. */
+		if (!c && streq(argv[0], "container"))
+			c = by_name(streq(argv[1], "ls") || streq(argv[1], "list") ? "ps" : streq(argv[1], "remove") ? "rm" : argv[1]);
 		if (c)
 			return c;
 	}

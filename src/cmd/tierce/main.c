@@ -48,7 +48,11 @@ static int run_command(struct cli *cli, const struct command *c, int argc, char 
 		r = c->run(cli, opts, p.argc, p.argv, &e);
 	if (opts)
 		opt_release(c->opts, c->n_opts, opts);
-	return r < 0 ? fail(&e) : cli->exit_code;
+	if (r < 0 && r != -ECANCELED) {
+		int code = fail(&e);
+		return cli->exit_code ? cli->exit_code : code;
+	}
+	return cli->exit_code;
 }
 
 static int dispatch(struct cli *cli, int argc, char **argv) {

@@ -1,0 +1,29 @@
+/* What the files of container commands share. */
+#ifndef TIERCE_CMD_TIERCE_COMMANDS_H
+#define TIERCE_CMD_TIERCE_COMMANDS_H
+
+#include "cmd/tierce/people/people.h"
+#include "cmd/tierce/cli.h"
+#include "cmd/tierce/format.h"
+
+int tierce_people(struct cli *t, struct people *p, struct err *e) MUST_CHECK;
+/* --pod NAME or new:NAME: make it if asked, and put its id into o->pod. */
+int pod_resolve(struct people *p, struct run_opts *o, struct err *e) MUST_CHECK;
+/* "{{.Name}} {{json .Labels}}\n" over a JSON object: fields by (case-insensitive) path, "json" prints the value as JSON, "table " prefix is dropped by the caller. */
+int format_template(const char *tmpl, const struct json *object, struct strbuf *out, struct err *e) MUST_CHECK;
+/* Value as text: strings bare, others as JSON. */
+void json_text(const struct json *j, struct strbuf *out);
+int64_t rfc3339_seconds(const char *s);
+/* The image's document as inspect prints it. */
+int inspect_image(struct people *p, const char *name, struct strbuf *out, struct err *e) MUST_CHECK;
+void inspect_write(struct json_writer *w, struct pctr *c);
+/* Label of the options or of the image, NULL: none. */
+const char *pctr_label(const struct pctr *c, const char *key);
+
+extern const struct command cmd_run, cmd_create, cmd_start, cmd_attach, cmd_exec, cmd_stop, cmd_restart, cmd_kill, cmd_pause, cmd_unpause, cmd_rm, cmd_wait, cmd_rename,
+	cmd_update, cmd_container_prune, cmd_container_cleanup, cmd_ps, cmd_inspect, cmd_port, cmd_top,
+	cmd_logs, cmd_events, cmd_stats, cmd_cp, cmd_diff, cmd_export, cmd_commit,
+	cmd_volume_create, cmd_volume_ls, cmd_volume_rm, cmd_volume_prune, cmd_volume_inspect, cmd_volume_exists,
+	cmd_network_create, cmd_network_ls, cmd_network_rm, cmd_network_inspect, cmd_network_exists, cmd_secret_create, cmd_secret_ls, cmd_secret_rm;
+
+#endif

@@ -1,0 +1,150 @@
+/* The image behind a container, and its root file system: between the store and the container commands. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "cmd/tierce/people/commands.h"
+#include "cmd/tierce/remote.h"
+#include "store/pull.h"
+#include "store/snapshot.h"
+
+#ifndef HAVE_SNAPSHOT /* until the store has them */
+#define snapshot_create(s, id, image, e) err_set(e, -ENOTSUP, "containers from images are not there yet: use --rootfs")
+#define snapshot_mount(s, id, o, path, e) (*(path) = NULL, (void)(o), err_set(e, -ENOTSUP, "containers from images are not there yet: use --rootfs"))
+#define snapshot_unmount(s, id, e) 0
+#define snapshot_remove(s, id, e) 0
+#define snapshot_diff(s, id, cb, ctx, e) ((void)(cb), (void)(ctx), err_set(e, -ENOTSUP, "diff is not there yet"))
+#define snapshot_commit(s, id, o, ret, e) ((void)(o), (ret)[0] = 0, err_set(e, -ENOTSUP, "commit is not there yet"))
+#endif
+
+static int open_store(struct people *p, struct store **ret, struct err *e) {
+	/* One handle for the life of the command. */
+	if (!p->store) {
+		int r = store_open(p->data_dir, &p->store, e);
+		if (r < 0)
+			return r;
+	}
+	*ret = p->store;
+	return 0;
+}
+
+static int pull(struct people *p, struct store *s, const char *ref, const struct run_opts *o, struct err *e) {
+	struct pull_opts opts = { .platform = o->platform ? o->platform : o->arch };
+	struct remote_options remote = { .authfile = o->authfile, .tls_verify = o->tls_verify };
+	struct progress pr;
+	char id[DIGEST_MAX];
+	int r = remote_setup(p->cli, &remote, &opts.registry, e);
+	if (r >= 0)
+		r = progress_init(&pr, o->progress, o->quiet, e);
+	if (r < 0)
+		return r;
+	opts.progress.event = progress_event;
+	opts.progress.ctx = &pr;
+	r = store_pull(s, ref, &opts, id, e);
+	progress_end(&pr);
+	return r < 0 ? err_wrap(e, r, "pull %s", ref) : 0;
+}
+
+int image_pick(struct people *p, const char *ref, const struct run_opts *o, struct image_pick *ret, struct err *e) {
+	const char *policy = o->pull ? o->pull : "missing";
+	struct store *s;
+	struct image_row row;
+	char name[REF_MAX];
+	bool always = streq(policy, "always") || streq(policy, "newer") || streq(policy, "true"), never = streq(policy, "never") || streq(policy, "false");
+	if (!always && !never && !streq(policy, "missing") && !streq(policy, "ifnotpresent"))
+		return err_set(e, -EINVAL, "--pull \"%s\" is not one of always, missing, never, newer", policy);
+	int r = open_store(p, &s, e);
+	if (r < 0)
+		return r;
+	if (always && (r = pull(p, s, ref, o, e)) < 0) {
+		/* "newer" is content with what is here when the registry cannot be asked. */
+		if (!streq(policy, "newer") || index_find(s, ref, &row, name, NULL) < 0)
+			return r;
+		err_clear(e);
+		image_row_clear(&row);
+	}
+	r = index_find(s, ref, &row, name, e);
+	if (r == -ENOENT && never)
+		return err_set(e, -ENOENT, "%s: image not known (and --pull never)", ref);
+	if (r == -ENOENT) {
+		err_clear(e);
+		r = pull(p, s, ref, o, e);
+		if (r == 0)
+			r = index_find(s, ref, &row, name, e);
+	}
+	if (r < 0)
+		return r;
+	/* The whole command uses it: freed with the process. */
+	struct image_config *cfg = arena_new(&p->arena, struct image_config);
+	if (!cfg)
+		return err_sys(e, -ENOMEM, "read the image");
+	r = image_config_load(s, row.id, cfg, e);
+	if (r == 0)
+		*ret = (struct image_pick){ .id = arena_strdup(&p->arena, row.id), .ref = arena_strdup(&p->arena, *name ? name : ref), .config = json_get(cfg->raw, "config") };
+	image_row_clear(&row);
+	return r;
+}
+
+int rootfs_create(struct pctr *c, struct err *e) {
+	struct store *s;
+	if (c->opts.rootfs_flag)
+		return 0;
+	int r = open_store(c->p, &s, e);
+	return r < 0 ? r : snapshot_create(s, c->id, c->image_id, e);
+}
+
+int rootfs_mount(struct pctr *c, const char **ret, struct err *e) {
+	struct store *s;
+	char *path;
+	if (c->opts.rootfs_flag) {
+		*ret = c->image;
+		return 0;
+	}
+	struct snapshot_opts o = { .flags = c->opts.rm ? SNAPSHOT_VOLATILE : 0 };
+	int r = open_store(c->p, &s, e);
+	if (r == 0)
+		r = snapshot_mount(s, c->id, &o, &path, e);
+	if (r < 0)
+		return r;
+	*ret = arena_strdup(&c->p->arena, path);
+	free(path);
+	return *ret ? 0 : err_sys(e, -ENOMEM, "mount the root file system");
+}
+
+int rootfs_unmount(struct pctr *c, struct err *e) {
+	struct store *s;
+	if (c->opts.rootfs_flag)
+		return 0;
+	int r = open_store(c->p, &s, e);
+	return r < 0 ? r : snapshot_unmount(s, c->id, e);
+}
+
+int rootfs_remove(struct pctr *c, struct err *e) {
+	struct store *s;
+	if (c->opts.rootfs_flag)
+		return 0;
+	int r = open_store(c->p, &s, e);
+	return r < 0 ? r : snapshot_remove(s, c->id, e);
+}
+
+int rootfs_diff(struct pctr *c, int (*cb)(void *ctx, char kind, const char *path), void *ctx, struct err *e) {
+	struct store *s;
+	if (c->opts.rootfs_flag)
+		return err_set(e, -ENOTSUP, "%s was made from a directory: there is no image to compare with", c->name);
+	int r = open_store(c->p, &s, e);
+	return r < 0 ? r : snapshot_diff(s, c->id, cb, ctx, e);
+}
+
+int rootfs_commit(struct pctr *c, const struct commit_opts *o, const char **ret_id, struct err *e) {
+	struct store *s;
+	char id[DIGEST_MAX];
+	if (c->opts.rootfs_flag)
+		return err_set(e, -ENOTSUP, "%s was made from a directory: there is no image to build on", c->name);
+	int r = open_store(c->p, &s, e);
+	if (r == 0)
+		r = snapshot_commit(s, c->id, o, id, e);
+	if (r < 0)
+		return r;
+	*ret_id = arena_strdup(&c->p->arena, id);
+	return 0;
+}

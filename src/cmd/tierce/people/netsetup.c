@@ -1,0 +1,449 @@
+/* The network of a container: which one, up and down, hosts and resolv.conf. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "cmd/tierce/people/people.h"
+#include "net/netns.h"
+#include "sys/fd.h"
+
+static const char default_network[] = "tierce";
+enum { NET_JSON_MAX = 1 << 20 };
+
+int net_ensure_default(struct people *p, struct err *e) {
+	struct json *j;
+	_cleanup_err_ struct err none = ERR_INIT;
+	if (cni_load(&p->arena, &p->cni, default_network, &j, &none) == 0)
+		return 0;
+	return cni_write_bridge(&p->cni, default_network, "tierce0", "10.90.0.0/16", NULL, false, NULL, e);
+}
+
+int net_plan(struct pctr *c, struct net_plan *ret, struct err *e) {
+	const struct opt_list *l = &c->opts.network;
+	*ret = (struct net_plan){ .mode = c->p->rootless ? NET_SLIRP : NET_BRIDGE };
+	if (c->pod_id) {
+		ret->mode = NET_POD;
+		return 0;
+	}
+	if (l->n == 0) {
+		if (!c->p->rootless)
+			ret->names[ret->n++] = default_network;
+		return 0;
+	}
+	for (size_t i = 0; i < l->n; i++) {
+		char *s = arena_strdup(&c->p->arena, l->v[i]), *arg = s ? strchr(s, ':') : NULL;
+		if (!s)
+			return err_sys(e, -ENOMEM, "plan the network");
+		if (arg)
+			*arg++ = '\0';
+		static const struct { const char *name; enum net_mode mode; bool needs; } modes[] = { { "none", NET_NONE, false }, { "host", NET_HOST, false }, { "container", NET_CONTAINER, true },
+			{ "ns", NET_PATH, true }, { "slirp4netns", NET_SLIRP, false }, { "pasta", NET_PASTA, false } };
+		size_t k = 0;
+		while (k < ARRAY_SIZE(modes) && !streq(modes[k].name, s))
+			k++;
+		if (k < ARRAY_SIZE(modes)) {
+			if (l->n > 1)
+				return err_set(e, -EINVAL, "--network %s cannot be combined with other networks", s);
+			if (modes[k].needs && (!arg || !*arg))
+				return err_set(e, -EINVAL, "--network %s needs a value (%s:%s)", s, s, modes[k].mode == NET_PATH ? "PATH" : "ID");
+			ret->mode = modes[k].mode;
+			ret->arg = arg;
+			break;
+		}
+		if (c->p->rootless)
+			return err_set(e, -ENOTSUP, "--network %s: bridge networks need root; as an ordinary user use slirp4netns, pasta, host or none", s);
+		const char *name = streq(s, "bridge") || streq(s, "default") || streq(s, "private") ? default_network : s;
+		if (ret->n == ARRAY_SIZE(ret->names))
+			return err_set(e, -E2BIG, "more than %zu networks", ARRAY_SIZE(ret->names));
+		ret->names[ret->n++] = name;
+	}
+	if (ret->mode != NET_BRIDGE && ret->mode != NET_SLIRP && ret->mode != NET_PASTA && (c->opts.publish.n || c->opts.publish_all) && ret->mode != NET_HOST)
+		return err_set(e, -EINVAL, "--publish needs a network of the container's own (not %s)", l->v[0]);
+	return 0;
+}
+
+/* "NAME:ip=10.0.0.5,mac=..,alias=x" */
+static const char *network_option(struct pctr *c, size_t i, const char *key) {
+	const char *s = i < c->opts.network.n ? strchr(c->opts.network.v[i], ':') : NULL;
+	size_t n = strlen(key);
+	for (s = s ? s + 1 : NULL; s && *s; s += strcspn(s, ","), s += *s == ',')
+		if (strncmp(s, key, n) == 0 && s[n] == '=')
+			return arena_strndup(&c->p->arena, s + n + 1, strcspn(s + n + 1, ","));
+	return NULL;
+}
+
+struct json *net_state(struct pctr *c) {
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	char path[4096];
+	struct json *j;
+	snprintf(path, sizeof(path), "%s/net.json", c->dir);
+	if (file_read_at(AT_FDCWD, path, &text, NET_JSON_MAX) < 0 || json_parse(&c->p->arena, text.s, text.len, &j, NULL) < 0)
+		return NULL;
+	return j;
+}
+
+static uint16_t free_port(const char *proto) {
+	struct sockaddr_in sa = { .sin_family = AF_INET };
+	socklen_t n = sizeof(sa);
+	_cleanup_close_ int s = socket(AF_INET, (streq(proto, "udp") ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+	if (s < 0 || bind(s, (struct sockaddr *)&sa, sizeof(sa)) < 0 || getsockname(s, (struct sockaddr *)&sa, &n) < 0)
+		return 0;
+	return ntohs(sa.sin_port);
+}
+
+/* A port that somebody listens on would be shadowed by the forwarding rule: say so instead. */
+static int port_is_free(const struct cni_port *p, struct err *e) {
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons(p->host) };
+	int one = 1;
+	_cleanup_close_ int s = socket(AF_INET, (streq(p->protocol, "udp") ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+	if (s < 0 || streq(p->protocol, "sctp") || (*p->host_ip && inet_pton(AF_INET, p->host_ip, &sa.sin_addr) != 1))
+		return 0;
+	if (streq(p->protocol, "tcp"))
+		setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(s, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		return err_sys(e, errno, "publish %s%s%u/%s", p->host_ip, *p->host_ip ? ":" : "", p->host, p->protocol);
+	return 0;
+}
+
+static int port_is_unclaimed(struct pctr *c, const struct cni_port *p, struct err *e) {
+	struct pctr **v;
+	size_t n;
+	int r = pctr_list(c->p, &v, &n, e);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (!v[i]->pid || streq(v[i]->id, c->id))
+			continue;
+		for (const struct json *m = json_first(json_get(net_state(v[i]), "ports")); m; m = m->next) {
+			uint64_t host = 0;
+			const char *ip = json_str(m, "hostIP", "");
+			(void)!json_u64(json_get(m, "host"), &host);
+			if (host == p->host && streq(json_str(m, "protocol", ""), p->protocol) && (!*ip || !*p->host_ip || streq(ip, p->host_ip)))
+				return err_set(e, -EADDRINUSE, "publish %u/%s: port is already allocated to container %s", p->host, p->protocol, v[i]->name);
+		}
+	}
+	return r;
+}
+
+static int gather_ports(struct pctr *c, struct cni_port **ret, size_t *n, struct err *e) {
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < c->opts.publish.n; i++)
+		r = parse_port(&c->p->arena, c->opts.publish.v[i], ret, n, e);
+	if (c->opts.publish_all) {
+		for (size_t i = 0; r == 0 && i < c->opts.expose.n; i++)
+			r = parse_port(&c->p->arena, c->opts.expose.v[i], ret, n, e);
+		for (const struct json *m = json_first(json_get(c->image_config, "ExposedPorts")); r == 0 && m; m = m->next)
+			r = parse_port(&c->p->arena, m->key, ret, n, e);
+	}
+	for (size_t i = 0; r == 0 && i < *n; i++) {
+		struct cni_port *p = &(*ret)[i];
+		if (!p->host && !(p->host = free_port(p->protocol)))
+			return err_set(e, -EADDRNOTAVAIL, "no free host port for %u/%s", p->container, p->protocol);
+		r = port_is_free(p, e);
+		if (r == 0)
+			r = port_is_unclaimed(c, p, e);
+	}
+	return r;
+}
+
+static int write_state(struct pctr *c, const struct net_plan *plan, const struct cni_result *results, const struct cni_port *ports, size_t n_ports, struct err *e) {
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	struct json_writer w;
+	jw_init(&w, &b, 1);
+	jw_object(&w);
+	jw_key(&w, "networks");
+	jw_array(&w);
+	for (size_t i = 0; i < plan->n; i++) {
+		jw_object(&w);
+		jw_kv_string(&w, "name", plan->names[i]);
+		jw_kv_string(&w, "mac", results[i].mac ? results[i].mac : "");
+		for (size_t k = 0; k < results[i].n && k < 1; k++) {
+			jw_kv_string(&w, "ip", results[i].v[k].ip);
+			jw_kv_u64(&w, "prefix", results[i].v[k].prefix);
+			jw_kv_string(&w, "gateway", results[i].v[k].gateway ? results[i].v[k].gateway : "");
+		}
+		jw_key(&w, "aliases");
+		jw_array(&w);
+		for (size_t k = 0; k < c->opts.network_alias.n; k++)
+			jw_string(&w, c->opts.network_alias.v[k]);
+		const char *alias = network_option(c, i, "alias");
+		if (alias)
+			jw_string(&w, alias);
+		jw_array_end(&w);
+		jw_object_end(&w);
+	}
+	jw_array_end(&w);
+	jw_key(&w, "ports");
+	jw_array(&w);
+	for (size_t i = 0; i < n_ports; i++) {
+		jw_object(&w);
+		jw_kv_string(&w, "hostIP", ports[i].host_ip);
+		jw_kv_u64(&w, "host", ports[i].host);
+		jw_kv_u64(&w, "container", ports[i].container);
+		jw_kv_string(&w, "protocol", ports[i].protocol);
+		jw_object_end(&w);
+	}
+	jw_array_end(&w);
+	jw_object_end(&w);
+	_cleanup_close_ int dir = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = jw_finish(&w);
+	if (r == 0)
+		r = dir < 0 ? -errno : file_replace_at(dir, "net.json", b.s, b.len, 0600, 0);
+	return r < 0 ? err_sys(e, r, "write %s/net.json", c->dir) : 0;
+}
+
+static const char *netns_path(struct pctr *c) {
+	return arena_printf(&c->p->arena, "%s/netns/%s", c->p->run_dir, c->id);
+}
+
+static int attach_networks(struct pctr *c, const struct net_plan *plan, const char *netns, struct err *e) {
+	struct cni_result results[16] = { 0 };
+	struct cni_port *ports = NULL;
+	size_t n = 0;
+	int r = plan->n && streq(plan->names[0], default_network) ? net_ensure_default(c->p, e) : 0;
+	if (r == 0)
+		r = gather_ports(c, &ports, &n, e);
+	for (size_t i = 0; r == 0 && i < plan->n; i++) {
+		struct cni_attachment at = { .network = plan->names[i], .container_id = c->id, .netns = netns, .ifname = arena_printf(&c->p->arena, "eth%zu", i),
+			.ports = i == 0 ? ports : NULL, .n_ports = i == 0 ? n : 0, .static_ip = network_option(c, i, "ip"), .static_mac = network_option(c, i, "mac") };
+		if (i == 0 && c->opts.ip)
+			at.static_ip = c->opts.ip;
+		if (i == 0 && c->opts.mac_address)
+			at.static_mac = c->opts.mac_address;
+		r = cni_add(&c->p->arena, &c->p->cni, &at, &results[i], e);
+	}
+	return r == 0 ? write_state(c, plan, results, ports, n, e) : r;
+}
+
+int net_up(struct pctr *c, const char **ret_netns, struct err *e) {
+	struct net_plan plan;
+	struct pctr *other;
+	const char *path;
+	*ret_netns = NULL;
+	int r = net_plan(c, &plan, e);
+	if (r < 0)
+		return r;
+	switch (plan.mode) {
+	case NET_HOST:
+		return 0;
+	case NET_PATH:
+		*ret_netns = plan.arg;
+		return 0;
+	case NET_POD:
+		*ret_netns = arena_printf(&c->p->arena, "%s/%s/ns/net", c->p->run_dir, c->pod_id);
+		return *ret_netns ? 0 : err_sys(e, -ENOMEM, "set up the network");
+	case NET_CONTAINER:
+		r = pctr_find(c->p, plan.arg, &other, e);
+		if (r == 0 && !other->pid)
+			r = err_set(e, -ESRCH, "--network container:%s: that container is not running", plan.arg);
+		if (r == 0)
+			*ret_netns = arena_printf(&c->p->arena, "/proc/%d/ns/net", (int)other->pid);
+		return r;
+	default:
+		break;
+	}
+	if (c->p->rootless) {
+		/* Namespaces of an ordinary user are made with the container itself; see docs/limits.md for what slirp4netns gives then. */
+		*ret_netns = "";
+		return 0;
+	}
+	path = netns_path(c);
+	/* Left over from a crash: addresses of the old one are given back first. */
+	if (access(path, F_OK) == 0)
+		net_down(c, NULL);
+	r = netns_create(path, e);
+	if (r == 0 && plan.mode == NET_BRIDGE)
+		r = attach_networks(c, &plan, path, e);
+	if (r < 0) {
+		net_down(c, NULL);
+		return r;
+	}
+	*ret_netns = path;
+	return 0;
+}
+
+int net_down(struct pctr *c, struct err *e) {
+	struct net_plan plan;
+	int r = 0;
+	const char *path = netns_path(c);
+	if (net_plan(c, &plan, NULL) < 0 || c->p->rootless)
+		return 0;
+	if (plan.mode != NET_BRIDGE && plan.mode != NET_NONE && plan.mode != NET_SLIRP && plan.mode != NET_PASTA)
+		return 0;
+	for (size_t i = plan.n; i-- > 0;) {
+		struct cni_attachment at = { .network = plan.names[i], .container_id = c->id, .netns = access(path, F_OK) == 0 ? path : "", .ifname = arena_printf(&c->p->arena, "eth%zu", i) };
+		int k = cni_del(&c->p->cni, &at, r == 0 ? e : NULL);
+		r = r < 0 ? r : k;
+	}
+	int k = netns_remove(path, r == 0 ? e : NULL);
+	char state[4096];
+	snprintf(state, sizeof(state), "%s/net.json", c->dir);
+	unlink(state);
+	return r < 0 ? r : k;
+}
+
+/* ---- hosts, resolv.conf, hostname ------------------------------------------------------------------------------------------------- */
+
+static void own_lines(struct pctr *c, const char *hostname, struct strbuf *b) {
+	const struct json *j = net_state(c);
+	strbuf_puts(b, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");
+	for (size_t i = 0; i < c->opts.add_host.n; i++) {
+		const char *s = c->opts.add_host.v[i], *colon = strchr(s, ':');
+		if (!colon)
+			colon = strchr(s, '=');
+		if (!colon)
+			continue;
+		const struct json *net = json_first(json_get(j, "networks"));
+		const char *ip = streq(colon + 1, "host-gateway") ? json_str(net, "gateway", "127.0.0.1") : colon + 1;
+		strbuf_printf(b, "%s\t%.*s\n", ip, (int)(colon - s), s);
+	}
+	bool first = true;
+	for (const struct json *m = json_first(json_get(j, "networks")); m; m = m->next) {
+		const char *ip = json_str(m, "ip", NULL), *gateway = json_str(m, "gateway", "");
+		if (first && *gateway)
+			strbuf_printf(b, "%s\thost.containers.internal host.docker.internal\n", gateway);
+		first = false;
+		if (ip)
+			strbuf_printf(b, "%s\t%s %s\n", ip, hostname ? hostname : "", c->name);
+	}
+	if (!json_first(json_get(j, "networks")) && hostname)
+		strbuf_printf(b, "127.0.1.1\t%s %s\n", hostname, c->name);
+}
+
+/* Names of the other containers on the networks of c: docker's "DNS by name", through the hosts file that every libc reads first. */
+static void peer_lines(struct pctr *c, struct pctr *const *all, size_t n, struct strbuf *b) {
+	for (const struct json *mine = json_first(json_get(net_state(c), "networks")); mine; mine = mine->next) {
+		for (size_t i = 0; i < n; i++) {
+			if (streq(all[i]->id, c->id))
+				continue;
+			for (const struct json *m = json_first(json_get(net_state(all[i]), "networks")); m; m = m->next) {
+				const char *ip = json_str(m, "ip", NULL);
+				if (!ip || !streq(json_str(m, "name", ""), json_str(mine, "name", "-")))
+					continue;
+				strbuf_printf(b, "%s\t%s %.12s", ip, all[i]->name, all[i]->id);
+				for (const struct json *x = json_first(json_get(m, "aliases")); x; x = x->next)
+					if (x->type == JSON_STRING)
+						strbuf_printf(b, " %s", x->text);
+				strbuf_putc(b, '\n');
+			}
+		}
+	}
+}
+
+static const char peers_mark[] = "# containers on the same networks\n";
+
+/* In place, because the container has this very file mounted. */
+static int write_in_place(const char *dir, const char *name, const struct strbuf *b, struct err *e) {
+	char path[4096];
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0)
+		return err_sys(e, errno, "write %s", path);
+	fchmod(fd, 0644);
+	int r = fd_write_all(fd, b->s, b->len);
+	if (r == 0 && ftruncate(fd, (off_t)b->len) < 0)
+		r = -errno;
+	return r < 0 ? err_sys(e, r, "write %s", path) : 0;
+}
+
+void net_refresh_hosts(struct people *p) {
+	struct pctr **v;
+	size_t n;
+	if (pctr_list(p, &v, &n, NULL) < 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_strbuf_ struct strbuf old = STRBUF_INIT, b = STRBUF_INIT;
+		char path[4096];
+		if (!v[i]->pid || v[i]->opts.no_hosts || !net_state(v[i]))
+			continue;
+		snprintf(path, sizeof(path), "%s/hosts", v[i]->dir);
+		if (file_read_at(AT_FDCWD, path, &old, NET_JSON_MAX) < 0)
+			continue;
+		/* What the container itself added above the mark stays. */
+		char *mark = strstr(old.s, peers_mark);
+		strbuf_add(&b, old.s, mark ? (size_t)(mark - old.s) : old.len);
+		strbuf_puts(&b, peers_mark);
+		peer_lines(v[i], v, n, &b);
+		if (!b.failed && (b.len != old.len || memcmp(b.s, old.s, b.len)))
+			write_in_place(v[i]->dir, "hosts", &b, NULL);
+	}
+}
+
+static void resolver(struct bundle *b, const struct net_plan *plan, struct strbuf *out) {
+	const struct run_opts *o = &b->c->opts;
+	_cleanup_strbuf_ struct strbuf host = STRBUF_INIT;
+	bool own = plan->mode == NET_BRIDGE || plan->mode == NET_SLIRP || plan->mode == NET_PASTA;
+	/* systemd-resolved's stub on loopback is of no use in another network namespace: its upstream list is. */
+	if (!own || file_read_at(AT_FDCWD, "/run/systemd/resolve/resolv.conf", &host, NET_JSON_MAX) < 0)
+		file_read_at(AT_FDCWD, "/etc/resolv.conf", &host, NET_JSON_MAX);
+	bool servers = false, search = false, options = false;
+	for (size_t i = 0; i < o->dns.n; i++, servers = true)
+		if (!streq(o->dns.v[i], "none"))
+			strbuf_printf(out, "nameserver %s\n", o->dns.v[i]);
+	if (o->dns_search.n && !streq(o->dns_search.v[0], ".")) {
+		strbuf_puts(out, "search");
+		for (size_t i = 0; i < o->dns_search.n; i++)
+			strbuf_printf(out, " %s", o->dns_search.v[i]);
+		strbuf_putc(out, '\n');
+	}
+	search = o->dns_search.n > 0;
+	if (o->dns_option.n) {
+		strbuf_puts(out, "options");
+		for (size_t i = 0; i < o->dns_option.n; i++)
+			strbuf_printf(out, " %s", o->dns_option.v[i]);
+		strbuf_putc(out, '\n');
+	}
+	options = o->dns_option.n > 0;
+	size_t kept = 0;
+	char *text = host.s;
+	for (char *save = NULL, *line = text ? strtok_r(text, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
+		bool server = str_has_prefix(line, "nameserver");
+		bool loop = server && (strstr(line, " 127.") || strstr(line, "::1"));
+		if ((server && (servers || (own && loop))) || (str_has_prefix(line, "search") && search) || (str_has_prefix(line, "options") && options) || *line == '#' || *line == ';')
+			continue;
+		kept += server;
+		strbuf_printf(out, "%s\n", line);
+	}
+	if (!servers && !kept && own)
+		strbuf_puts(out, "nameserver 1.1.1.1\nnameserver 8.8.8.8\n");
+}
+
+int net_write_files(struct bundle *b, struct err *e) {
+	static const char *const options[] = { "bind", "rprivate", NULL };
+	_cleanup_strbuf_ struct strbuf hosts = STRBUF_INIT, resolv = STRBUF_INIT, name = STRBUF_INIT;
+	struct net_plan plan;
+	struct pctr **v;
+	size_t n;
+	int r = net_plan(b->c, &plan, e);
+	if (r < 0)
+		return r;
+	if (plan.mode == NET_SLIRP || plan.mode == NET_PASTA || (b->netns && !*b->netns)) {
+		b->g.net_path = NULL;
+		b->g.new_ns |= CLONE_NEWNET;
+	}
+	if (!b->c->opts.no_hosts) {
+		own_lines(b->c, b->g.hostname, &hosts);
+		strbuf_puts(&hosts, peers_mark);
+		if (pctr_list(b->c->p, &v, &n, NULL) == 0)
+			peer_lines(b->c, v, n, &hosts);
+		r = write_in_place(b->c->dir, "hosts", &hosts, e);
+		if (r == 0)
+			r = bundle_add_mount(b, "/etc/hosts", "bind", arena_printf(b->a, "%s/hosts", b->c->dir), options, e);
+	}
+	bool none = b->c->opts.dns.n && streq(b->c->opts.dns.v[0], "none");
+	if (r == 0 && !none && plan.mode != NET_NONE) {
+		resolver(b, &plan, &resolv);
+		r = write_in_place(b->c->dir, "resolv.conf", &resolv, e);
+		if (r == 0)
+			r = bundle_add_mount(b, "/etc/resolv.conf", "bind", arena_printf(b->a, "%s/resolv.conf", b->c->dir), options, e);
+	}
+	if (r == 0 && b->g.hostname) {
+		strbuf_printf(&name, "%s\n", b->g.hostname);
+		r = write_in_place(b->c->dir, "hostname", &name, e);
+		if (r == 0)
+			r = bundle_add_mount(b, "/etc/hostname", "bind", arena_printf(b->a, "%s/hostname", b->c->dir), options, e);
+	}
+	return r;
+}
