@@ -65,6 +65,19 @@ static int commit_layer(struct store *s, const struct layer_info *info, int imag
 	return fsync(s->layers) < 0 ? err_sys(e, errno, "sync %s/layers", s->root) : 0;
 }
 
+static void fill_row(struct layer_row *ret, const struct layer_input *in, const struct layer_info *info) {
+	static const char *const by_kind[] = {
+		[COMPRESSION_NONE] = "application/vnd.oci.image.layer.v1.tar", [COMPRESSION_GZIP] = "application/vnd.oci.image.layer.v1.tar+gzip",
+		[COMPRESSION_ZSTD] = "application/vnd.oci.image.layer.v1.tar+zstd",
+	};
+	snprintf(ret->diffid, sizeof(ret->diffid), "%s", info->diffid);
+	snprintf(ret->digest, sizeof(ret->digest), "%s", in->digest ? in->digest : in->repo ? info->digest : "");
+	snprintf(ret->media_type, sizeof(ret->media_type), "%s", in->media_type ? in->media_type : by_kind[info->kind]);
+	ret->blob_size = info->blob_size;
+	ret->tar_size = info->tar_size;
+	ret->image_size = info->image_size;
+}
+
 int store_add_layer(struct store *s, const struct layer_input *in, struct layer_row *ret, struct err *e) {
 	_cleanup_close_ int lock = -EBADF, image = -EBADF, split = -EBADF;
 	struct layer_info info;
@@ -93,18 +106,15 @@ int store_add_layer(struct store *s, const struct layer_input *in, struct layer_
 		if (r != 0) {
 			unlinkat(s->session_fd, image_name, 0);
 			unlinkat(s->session_fd, split_name, 0);
+			if (r > 0)
+				fill_row(ret, in, &info);
 			return r;
 		}
 	}
 	r = commit_layer(s, &info, image, split, image_name, split_name, e);
 	if (r < 0)
 		return r;
-	snprintf(ret->diffid, sizeof(ret->diffid), "%s", info.diffid);
-	snprintf(ret->digest, sizeof(ret->digest), "%s", in->digest ? in->digest : in->repo ? info.digest : "");
-	snprintf(ret->media_type, sizeof(ret->media_type), "%s", in->media_type ? in->media_type : "");
-	ret->blob_size = info.blob_size;
-	ret->tar_size = info.tar_size;
-	ret->image_size = info.image_size;
+	fill_row(ret, in, &info);
 	return index_add_layer(s, ret, in->repo, e);
 }
 

@@ -243,6 +243,13 @@ static int fall_back_to_http(struct endpoint *p) {
 	return 0;
 }
 
+/* An upload location may lie elsewhere: our token is not for that host. */
+static bool same_host(const char *url, const char *base) {
+	const char *p = strstr(base, "://");
+	size_t n = p ? (size_t)(p - base) + 3 + strcspn(p + 3, "/") : 0;
+	return n && strncmp(url, base, n) == 0 && (url[n] == '/' || url[n] == '?' || url[n] == '\0');
+}
+
 static int one_endpoint(struct registry *r, struct http *h, size_t ep, const char *scope, const char *path, struct http_req *req,
 			struct http_resp *resp, struct err *e) {
 	struct endpoint *p = &r->eps.v[ep];
@@ -255,7 +262,7 @@ static int one_endpoint(struct registry *r, struct http *h, size_t ep, const cha
 			return err_set(e, ENOMEM, "out of memory");
 		struct http_req q = *req;
 		q.url = fixed_url ? req->url : url;
-		q.authorization = authorization;
+		q.authorization = fixed_url && !same_host(req->url, p->base) ? NULL : authorization;
 		q.tls = &p->tls;
 		q.allow_http = p->http || p->try_http;
 		q.headers = req->headers ? req->headers : p->headers;

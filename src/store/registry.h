@@ -69,9 +69,10 @@ int registry_ping(struct registry *r, struct http *h, struct err *e);
 int registry_has_blob(struct registry *r, struct http *h, const char *path, const char *digest, struct err *e); /* 1, 0 */
 /* Asks for a blob of another repository of the same registry: 1 when it is there now, 0 when it has to be sent. */
 int registry_mount_blob(struct registry *r, struct http *h, const char *path, const char *digest, const char *from, struct err *e);
-/* Sends a blob of unknown size and digest: chunks of PATCH, then PUT with what digest() says at the end. */
+/* Sends a blob of unknown size and digest: chunks of PATCH, then PUT with what digest() says at the end. A chunk that was cut is asked after and
+ * sent again from where the registry has it. */
 struct blob_source {
-	ssize_t (*read)(void *ctx, void *buf, size_t n);
+	ssize_t (*read)(void *ctx, void *buf, size_t n, struct err *e); /* fills buf; less only at the end */
 	const char *(*digest)(void *ctx); /* valid once read returned 0 */
 	void *ctx;
 	void (*progress)(void *ctx, uint64_t sent);
