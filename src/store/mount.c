@@ -38,7 +38,7 @@ static void context_message(int fsfd, char *buf, size_t size) {
 		*nl = '\0';
 }
 
-int mount_attach(int mfd, const char *target, struct err *e) {
+int store_mount_attach(int mfd, const char *target, struct err *e) {
 	if (syscall(SYS_move_mount, mfd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return err_sys(e, errno, "mount on %s", target);
 	return 0;
@@ -52,7 +52,7 @@ static int erofs_from(const char *source, const char *target, struct err *e) {
 	    sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return err_sys(e, errno, "mount EROFS image %s", source);
 	m = sys_fsmount(fs, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV);
-	return m < 0 ? err_sys(e, errno, "mount EROFS image %s", source) : mount_attach(m, target, e);
+	return m < 0 ? err_sys(e, errno, "mount EROFS image %s", source) : store_mount_attach(m, target, e);
 }
 
 /* A free loop device with the file behind it; it goes away with its last user. */

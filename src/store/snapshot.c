@@ -259,7 +259,7 @@ int snapshot_mount(struct store *s, const char *id, const struct snapshot_opts *
 	if (r >= 0 && !is_mount_root(AT_FDCWD, target)) {
 		r = stack(&m, o, target, &mfd, e);
 		if (r >= 0 && mfd >= 0)
-			r = mount_attach(mfd, target, e);
+			r = store_mount_attach(mfd, target, e);
 	}
 	mounting_free(&m);
 	if (r >= 0)

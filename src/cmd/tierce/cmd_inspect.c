@@ -75,7 +75,7 @@ static int write_image(struct store *s, const struct image_row *row, struct json
 	return 0;
 }
 
-int inspect_image(struct store *s, const char *what, struct strbuf *out, unsigned indent, struct err *e) {
+int image_document(struct store *s, const char *what, struct strbuf *out, unsigned indent, struct err *e) {
 	struct image_row row;
 	struct json_writer w;
 	int r = index_find(s, what, &row, NULL, e);
@@ -189,7 +189,7 @@ static int inspect(struct cli *cli, const void *opts, int argc, char **argv, str
 	int r = cli_store(cli, &s, e);
 	for (int i = 0; r >= 0 && i < argc; i++) {
 		_cleanup_strbuf_ struct strbuf one = STRBUF_INIT;
-		r = inspect_image(s, argv[i], &one, list ? 4 : 0, e);
+		r = image_document(s, argv[i], &one, list ? 4 : 0, e);
 		if (r < 0)
 			break;
 		if (!list)

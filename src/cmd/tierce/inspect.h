@@ -8,7 +8,7 @@
 struct store;
 
 /* Appends the JSON object of an image. -ENOENT when there is none. */
-int inspect_image(struct store *s, const char *what, struct strbuf *out, unsigned indent, struct err *e);
+int image_document(struct store *s, const char *what, struct strbuf *out, unsigned indent, struct err *e);
 /* A Go-like template over a JSON text: {{.A.B}}, {{json .A}}, \n and \t. A newline is added. */
 int inspect_format(const char *text, size_t len, const char *template, struct strbuf *out, struct err *e);
 
