@@ -388,7 +388,7 @@ static void enter(const struct seccomp_filter *f) {
 }
 static void uses_calls(const struct seccomp_filter *f) {
 	enter(f);
-	_exit(syscall(SYS_mkdir, "/", 0) == -1 && errno == 71 && syscall(SYS_getppid) > 0 && syscall(460) == -1 && errno == ENOSYS ? 0 : 1);
+	_exit(syscall(SYS_mkdirat, -100, "/", 0) == -1 && errno == 71 && syscall(SYS_getppid) > 0 && syscall(460) == -1 && errno == ENOSYS ? 0 : 1);
 }
 static void is_killed(const struct seccomp_filter *f) {
 	enter(f);
@@ -399,7 +399,7 @@ static void test_kernel(void **state UNUSED) {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	_cleanup_seccomp_ struct seccomp_filter f = SECCOMP_FILTER_INIT;
 	assert_int_equal(seccomp_compile(&parse(&a, "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":[\"getppid\",\"exit_group\",\"exit\"],\"action\":\"SCMP_ACT_ALLOW\"},"
-		"{\"names\":[\"mkdir\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":71},{\"names\":[\"uname\"],\"action\":\"SCMP_ACT_KILL_PROCESS\"}]}")->seccomp, &f, NULL), 0);
+		"{\"names\":[\"mkdirat\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":71},{\"names\":[\"uname\"],\"action\":\"SCMP_ACT_KILL_PROCESS\"}]}")->seccomp, &f, NULL), 0);
 	assert_int_equal(child_status(uses_calls, &f), 0);
 	int status = child_status(is_killed, &f);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
@@ -539,7 +539,7 @@ static void test_notify(void **state UNUSED) {
 	_cleanup_err_ struct err e = ERR_INIT;
 	_cleanup_seccomp_ struct seccomp_filter f = SECCOMP_FILTER_INIT;
 	assert_int_equal(seccomp_compile(&parse(&a, arena_printf(&a, "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerPath\":\"%s\",\"listenerMetadata\":\"x\\\"y\","
-		"\"syscalls\":[{\"names\":[\"mkdir\"],\"action\":\"SCMP_ACT_NOTIFY\"}]}", path))->seccomp, &f, &e), 0);
+		"\"syscalls\":[{\"names\":[\"mkdirat\"],\"action\":\"SCMP_ACT_NOTIFY\"}]}", path))->seccomp, &f, &e), 0);
 	assert_true(f.notify && f.flags & SECCOMP_FILTER_FLAG_NEW_LISTENER);
 	int pipes[2];
 	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
@@ -550,7 +550,7 @@ static void test_notify(void **state UNUSED) {
 		int fd = seccomp_load(&f, NULL);
 		if (fd < 0 || write(pipes[1], &fd, sizeof(fd)) != sizeof(fd))
 			_exit(97);
-		_exit(syscall(SYS_mkdir, "/", 0) == -1 && errno == 77 ? 0 : 1);
+		_exit(syscall(SYS_mkdirat, -100, "/", 0) == -1 && errno == 77 ? 0 : 1);
 	}
 	int number;
 	assert_int_equal(read(pipes[0], &number, sizeof(number)), sizeof(number));
@@ -563,7 +563,7 @@ static void test_notify(void **state UNUSED) {
 	assert_string_equal(strbuf_str(&text), "{\"ociVersion\":\"1.3.0\",\"fds\":[\"seccompFd\"],\"pid\":4242,\"metadata\":\"x\\\"y\",\"state\":{\"id\":\"c\",\"status\":\"creating\"}}");
 	struct seccomp_notif req = { 0 };
 	assert_int_equal(ioctl(got, SECCOMP_IOCTL_NOTIF_RECV, &req), 0);
-	assert_int_equal(req.data.nr, SYS_mkdir);
+	assert_int_equal(req.data.nr, SYS_mkdirat);
 	struct seccomp_notif_resp resp = { .id = req.id, .error = -77 };
 	assert_int_equal(ioctl(got, SECCOMP_IOCTL_NOTIF_SEND, &resp), 0);
 	int status;
