@@ -190,6 +190,7 @@ struct work { struct monitor *m; struct mctr *c; int in, out, err; const char *c
 /* Runs fn in a forked child; its text answer ("P<pid>" or "E<message>") comes back in answer. */
 static int in_child(int (*fn)(struct work *w, int answer_fd), struct work *w, char *answer, size_t size, struct err *e) {
 	int p[2];
+	w->m->trim = true;
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "make a pipe");
 	pid_t pid = fork();

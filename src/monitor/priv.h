@@ -57,6 +57,7 @@ struct monitor {
 	size_t n_clients;
 	int listen_fd, signal_fd, lock_fd, run_fd;
 	bool ending;
+	bool trim;           /* a container was started or removed: give memory back before sleeping */
 	uint64_t idle_since;
 };
 

@@ -544,6 +544,15 @@ int bundle_namespaces(struct bundle *b, struct err *e) {
 		r = user_namespace(b, e);
 	if (r < 0)
 		return r;
+	if (b->c->pod_id) {
+		const char *ns = arena_printf(b->a, "%s/%s/ns", b->c->p->run_dir, b->c->pod_id);
+		b->g.new_ns &= ~(CLONE_NEWIPC | CLONE_NEWUTS);
+		b->g.ipc_path = arena_printf(b->a, "%s/ipc", ns);
+		b->g.uts_path = arena_printf(b->a, "%s/uts", ns);
+		b->g.shm_path = arena_printf(b->a, "%s/shm", ns);
+		if (!ns || !b->g.ipc_path || !b->g.uts_path || !b->g.shm_path)
+			return oom(e);
+	}
 	b->g.ipc_host = o->ipc && streq(o->ipc, "host");
 	if (b->netns)
 		b->g.net_path = b->netns;

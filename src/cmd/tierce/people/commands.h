@@ -14,6 +14,9 @@ int format_template(const char *tmpl, const struct json *object, struct strbuf *
 /* Value as text: strings bare, others as JSON. */
 void json_text(const struct json *j, struct strbuf *out);
 int64_t rfc3339_seconds(const char *s);
+/* Run a program; wait: until it has ended. wait_children(): for all that were not waited for. */
+int spawn_wait(const char *const *args, bool wait, struct err *e) MUST_CHECK;
+void wait_children(void);
 /* The image's document as inspect prints it. */
 int inspect_image(struct people *p, const char *name, struct strbuf *out, struct err *e) MUST_CHECK;
 void inspect_write(struct json_writer *w, struct pctr *c);
@@ -24,6 +27,7 @@ extern const struct command cmd_run, cmd_create, cmd_start, cmd_attach, cmd_exec
 	cmd_update, cmd_container_prune, cmd_container_cleanup, cmd_ps, cmd_inspect, cmd_port, cmd_top,
 	cmd_logs, cmd_events, cmd_stats, cmd_cp, cmd_diff, cmd_export, cmd_commit,
 	cmd_volume_create, cmd_volume_ls, cmd_volume_rm, cmd_volume_prune, cmd_volume_inspect, cmd_volume_exists,
-	cmd_network_create, cmd_network_ls, cmd_network_rm, cmd_network_inspect, cmd_network_exists, cmd_secret_create, cmd_secret_ls, cmd_secret_rm;
+	cmd_network_create, cmd_network_ls, cmd_network_rm, cmd_network_inspect, cmd_network_exists, cmd_secret_create, cmd_secret_ls, cmd_secret_rm,
+	cmd_pod_create, cmd_pod_start, cmd_pod_stop, cmd_pod_restart, cmd_pod_kill, cmd_pod_rm, cmd_pod_ps, cmd_pod_inspect, cmd_pod_logs, cmd_pod_exists;
 
 #endif

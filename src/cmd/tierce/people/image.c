@@ -8,15 +8,6 @@
 #include "store/pull.h"
 #include "store/snapshot.h"
 
-#ifndef HAVE_SNAPSHOT /* until the store has them */
-#define snapshot_create(s, id, image, e) err_set(e, -ENOTSUP, "containers from images are not there yet: use --rootfs")
-#define snapshot_mount(s, id, o, path, e) (*(path) = NULL, (void)(o), err_set(e, -ENOTSUP, "containers from images are not there yet: use --rootfs"))
-#define snapshot_unmount(s, id, e) 0
-#define snapshot_remove(s, id, e) 0
-#define snapshot_diff(s, id, cb, ctx, e) ((void)(cb), (void)(ctx), err_set(e, -ENOTSUP, "diff is not there yet"))
-#define snapshot_commit(s, id, o, ret, e) ((void)(o), (ret)[0] = 0, err_set(e, -ENOTSUP, "commit is not there yet"))
-#endif
-
 static int open_store(struct people *p, struct store **ret, struct err *e) {
 	/* One handle for the life of the command. */
 	if (!p->store) {

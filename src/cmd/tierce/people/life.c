@@ -13,7 +13,7 @@
 #include <termios.h>
 #include <time.h>
 
-#include "cmd/tierce/people/people.h"
+#include "cmd/tierce/people/pod.h"
 #include "sys/fd.h"
 
 static const char *monitor_name(const struct pctr *c) {
@@ -114,7 +114,12 @@ static int prepare(struct pctr *c, struct err *e) {
 	char stop[4096];
 	snprintf(stop, sizeof(stop), "%s/%s/stop", c->p->run_dir, c->id);
 	unlink(stop);
-	int r = rootfs_mount(c, &rootfs, e);
+	struct pod *pod;
+	int r = c->pod_id ? pod_find(c->p, c->pod_id, &pod, e) : 0;
+	if (r == 0 && c->pod_id)
+		r = pod_up(pod, e);
+	if (r == 0)
+		r = rootfs_mount(c, &rootfs, e);
 	if (r == 0)
 		r = net_up(c, &netns, e);
 	if (r == 0)

@@ -80,7 +80,10 @@ struct json *net_state(struct pctr *c) {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	char path[4096];
 	struct json *j;
-	snprintf(path, sizeof(path), "%s/net.json", c->dir);
+	if (c->pod_id)
+		snprintf(path, sizeof(path), "%s/pods/%s/net.json", c->p->data_dir, c->pod_id);
+	else
+		snprintf(path, sizeof(path), "%s/net.json", c->dir);
 	if (file_read_at(AT_FDCWD, path, &text, NET_JSON_MAX) < 0 || json_parse(&c->p->arena, text.s, text.len, &j, NULL) < 0)
 		return NULL;
 	return j;
@@ -233,7 +236,11 @@ int net_up(struct pctr *c, const char **ret_netns, struct err *e) {
 		return 0;
 	case NET_POD:
 		*ret_netns = arena_printf(&c->p->arena, "%s/%s/ns/net", c->p->run_dir, c->pod_id);
-		return *ret_netns ? 0 : err_sys(e, -ENOMEM, "set up the network");
+		if (!*ret_netns)
+			return err_sys(e, -ENOMEM, "set up the network");
+		if (access(*ret_netns, F_OK) < 0)
+			*ret_netns = NULL; /* the pod is on the host's network */
+		return 0;
 	case NET_CONTAINER:
 		r = pctr_find(c->p, plan.arg, &other, e);
 		if (r == 0 && !other->pid)

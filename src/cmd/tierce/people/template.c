@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <strings.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "cmd/tierce/people/commands.h"
@@ -125,4 +126,23 @@ int format_template(const char *t, const struct json *object, struct strbuf *out
 		}
 	}
 	return 0;
+}
+
+int spawn_wait(const char *const *args, bool wait, struct err *e) {
+	pid_t pid = fork();
+	int status;
+	if (pid == 0) {
+		execvp(args[0], (char *const *)(uintptr_t)args);
+		_exit(127);
+	}
+	if (pid < 0)
+		return err_sys(e, errno, "fork");
+	while (wait && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return wait && status != 0 ? err_set(e, -EIO, "%s failed", args[0]) : 0;
+}
+
+void wait_children(void) {
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+		;
 }
