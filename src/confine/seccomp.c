@@ -422,6 +422,14 @@ void seccomp_filter_free(struct seccomp_filter *f) {
 	*f = (struct seccomp_filter)SECCOMP_FILTER_INIT;
 }
 
+int seccomp_check_start(const struct seccomp_filter *f, struct err *e) {
+	const struct seccomp_data d = { .nr = SYS_execve, .arch = bpf_native_arch() };
+	uint32_t action = f->present ? bpf_simulate(&f->prog, &d) & SECCOMP_RET_ACTION_FULL : SECCOMP_RET_ALLOW;
+	if (action == SECCOMP_RET_ERRNO || action == SECCOMP_RET_KILL_THREAD || action == SECCOMP_RET_KILL_PROCESS || action == SECCOMP_RET_TRAP)
+		return err_set(e, -EPERM, "operation not permitted: the seccomp profile does not allow execve, which starts the container's program");
+	return 0;
+}
+
 bool seccomp_early(const struct oci_process *p) { return !p->no_new_privileges; }
 
 int seccomp_filter_load(const struct seccomp_filter *f, struct err *e) {

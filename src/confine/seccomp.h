@@ -41,6 +41,9 @@ enum { SECCOMP_CACHE_MAX = 128 }; /* hostile bundles must not fill /run; an entr
 int seccomp_prepare(const struct oci_spec *spec, int cache_fd, struct seccomp_filter *ret, struct err *e) MUST_CHECK;
 /* The same for a section alone (exec uses the container's spec). */
 int seccomp_compile(const struct oci_seccomp *s, struct seccomp_filter *ret, struct err *e) MUST_CHECK;
+/* A profile that forbids execve(2) forbids the container's program: told late, by a process that may not even write any more, it would look as if the
+ * program had run. -EPERM and a message then. For tiers whose filter is on before execve. */
+int seccomp_check_start(const struct seccomp_filter *f, struct err *e) MUST_CHECK;
 /*
  * Without no_new_privs, seccomp(2) needs CAP_SYS_ADMIN in the user namespace, so the filter is loaded before capabilities drop
  * ("early"); with it, as late as possible, right before execve. True: load early.

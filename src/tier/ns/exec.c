@@ -77,7 +77,7 @@ static int plan_exec(struct ns_exec *x, struct err *e) {
 	}
 	if ((r = landlock_from_spec(&x->arena, s, &x->landlock, e)) < 0)
 		return r;
-	if ((r = seccomp_prepare(s, x->o->state_root_fd, &x->filter, e)) < 0)
+	if ((r = seccomp_prepare(s, x->o->state_root_fd, &x->filter, e)) < 0 || (r = seccomp_check_start(&x->filter, e)) < 0)
 		return err_wrap(e, r, "seccomp");
 	if (c->cgroup && ((r = cgroup_exec_fd(c->cgroup, x->o->cgroup_sub, c->init_pid, &x->cgroup, e)) < 0 ||
 			  (r = cgroup_exec_join(c->cgroup, x->o->cgroup_sub, c->init_pid, &x->cgroups, e)) < 0))

@@ -149,7 +149,7 @@ int ns_plan(struct ns_create *p, struct err *e) {
 		return r;
 	if ((r = landlock_from_spec(&p->arena, p->s, &p->landlock, e)) < 0 || (r = landlock_check(&p->landlock, e)) < 0)
 		return r;
-	if ((r = seccomp_prepare(p->s, p->o->state_root_fd, &p->filter, e)) < 0)
+	if ((r = seccomp_prepare(p->s, p->o->state_root_fd, &p->filter, e)) < 0 || (r = seccomp_check_start(&p->filter, e)) < 0)
 		return err_wrap(e, r, "seccomp");
 	if ((r = plan_sources(p, e)) < 0)
 		return r;
