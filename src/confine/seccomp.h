@@ -33,7 +33,7 @@ void seccomp_filter_free(struct seccomp_filter *f);
 
 /*
  * Everything that can be done outside of the container. cache_fd: the state root (O_DIRECTORY), -EBADF for no cache; the cache lives in
- * "seccomp-cache" below it (0700, owner checked; a foreign or corrupt entry is ignored and rewritten; at most
+ * ".seccomp-cache" below it (0700, owner checked; a foreign or corrupt entry is ignored and rewritten; at most
  * SECCOMP_CACHE_MAX entries). Annotations: run.oci.seccomp_bpf_data (base64 of struct sock_filter[], used in place of the section, as crun does),
  * run.oci.seccomp.receiver (listener path when the section names none).
  */

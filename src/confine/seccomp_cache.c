@@ -79,9 +79,9 @@ static bool private_to_us(int fd, mode_t type, mode_t forbidden, off_t *size) {
 
 static int open_dir(int root_fd, bool make) {
 	enum { OTHERS = 077 };
-	if (make && mkdirat(root_fd, "seccomp-cache", 0700) < 0 && errno != EEXIST)
+	if (make && mkdirat(root_fd, ".seccomp-cache", 0700) < 0 && errno != EEXIST)
 		return -errno;
-	int fd = openat(root_fd, "seccomp-cache", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(root_fd, ".seccomp-cache", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	if (private_to_us(fd, S_IFDIR, OTHERS, NULL))

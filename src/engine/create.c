@@ -293,6 +293,7 @@ static int on_created(struct tier_container *tc, void *arg, struct err *e) {
 	if (r < 0)
 		return r;
 	cgroup_save(c->cgroup, &c->rec.cgroup);
+	t->poststop = c->spec->hooks[OCI_HOOK_PRESTART].n || c->spec->hooks[OCI_HOOK_CREATE_RUNTIME].n || c->spec->hooks[OCI_HOOK_CREATE_CONTAINER].n;
 	engine_debug(c->eng, "create: pid %d: child process in init()", c->rec.init_pid);
 	return ctr_save(c, e);
 }
@@ -302,7 +303,6 @@ static int on_hooks(struct tier_container *tc, enum oci_hook_point point, void *
 	(void)tc;
 	struct transaction *t = arg;
 	bool outside = point == OCI_HOOK_PRESTART || point == OCI_HOOK_CREATE_RUNTIME;
-	t->poststop = true;
 	return hooks_run(t->c, t->c->spec, point, point == OCI_HOOK_START_CONTAINER ? "created" : "creating", outside ? t->c->rec.init_pid : getpid(), e);
 }
 
@@ -408,6 +408,8 @@ int transaction_run(struct engine *eng, struct transaction *t, struct created *r
 	r = c->dir ? load_config(t, e) : err_set(e, ENOMEM, "out of memory");
 	if (r == 0)
 		r = check_terminal(t->o, c->spec, e);
+	if (r == 0 && !t->o->detach)
+		terminal_size_from_stdin(&c->spec->process);
 	if (r == 0)
 		r = choose_tier(t, e);
 	if (r == 0)

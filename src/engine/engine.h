@@ -79,6 +79,7 @@ enum { CTR_RECORD_MAX = 8 << 20 }; /* bytes of a state file: bounds what a damag
 /* Bytes <-> record. Decoding checks magic, version, checksum, every length, and that all strings are there; -EBADMSG with the reason. */
 int ctr_record_encode(const struct ctr_record *r, struct strbuf *out) MUST_CHECK;
 int ctr_record_decode(struct arena *a, const void *data, size_t n, struct ctr_record *ret, struct err *e) MUST_CHECK;
+void ctr_record_fix_checksum(void *data, size_t n); /* for tests and the fuzzer: make a damaged record pass the checksum */
 
 /* ---- one container ------------------------------------------------------------------------------------------------ */
 
@@ -196,6 +197,7 @@ int unix_address(const char *path, struct sockaddr_un *sa, int *ret_dir, struct 
 int unix_connect(const char *path, struct err *e) MUST_CHECK;
 /* Digits, no newline, by atomic rename; path is taken from the current directory. */
 int pid_file_write(const char *path, pid_t pid, struct err *e) MUST_CHECK;
+void terminal_size_from_stdin(struct oci_process *p);
 /* Pass one fd over a connected socket with a short name as payload. */
 int unix_send_fd(int sock, int fd, const char *payload, struct err *e) MUST_CHECK;
 

@@ -29,6 +29,8 @@ int engine_exec(struct ctr *c, const struct exec_options *o, struct executed *re
 		return r;
 	if (!c->tier->exec)
 		return err_set(e, ENOTSUP, "exec is not supported under isolation %s", c->tier->name);
+	if (!o->detach)
+		terminal_size_from_stdin(o->process);
 	_cleanup_close_ int console = -EBADF, pidfd_socket = -EBADF;
 	if (o->console_socket) {
 		console = unix_connect(o->console_socket, e);

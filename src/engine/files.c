@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -74,4 +75,13 @@ int pid_file_write(const char *path, pid_t pid, struct err *e) {
 		return err_sys(e, errno, "write pid file: open %s", path);
 	int r = file_replace_at(dir, basename(copy2), text, (size_t)n, 0644, 0);
 	return r < 0 ? err_sys(e, r, "write pid file %s", path) : 0;
+}
+
+/* Before the program runs: the terminal that it gets is as large as the one it is shown on. */
+void terminal_size_from_stdin(struct oci_process *p) {
+	struct winsize w;
+	if (!p->terminal || ioctl(0, TIOCGWINSZ, &w) < 0 || !w.ws_row || !w.ws_col)
+		return;
+	p->console_height = (struct opt_u64){ true, w.ws_row };
+	p->console_width = (struct opt_u64){ true, w.ws_col };
 }

@@ -228,3 +228,9 @@ int ctr_record_decode(struct arena *a, const void *data, size_t n, struct ctr_re
 	*ret = r;
 	return 0;
 }
+
+void ctr_record_fix_checksum(void *data, size_t n) {
+	uint8_t *p = data;
+	if (n >= HEADER + TRAILER)
+		put_u32(p + n - TRAILER, crc32(p, n - TRAILER));
+}

@@ -154,6 +154,7 @@ need() {
 		apparmor) [ -d /sys/kernel/security/apparmor ] || skip "needs AppArmor" ;;
 		selinux) [ -d /sys/fs/selinux/class ] || skip "needs SELinux" ;;
 		ours) [[ $(basename "$RUNTIME") == tierce* ]] || skip "only for tierce-oci" ;;
+		fuse) [ -c /dev/fuse ] && (: <>/dev/fuse) 2>/dev/null || skip "needs /dev/fuse" ;;
 		timens) [ -e /proc/self/ns/time ] || skip "needs time namespaces" ;;
 		*) echo "unknown need $what"; return 1 ;;
 		esac

@@ -410,7 +410,7 @@ static void test_kernel(void **state UNUSED) {
 static size_t entries(int root) {
 	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
 	char cmd[64];
-	snprintf(cmd, sizeof(cmd), "ls /proc/%d/fd/%d/seccomp-cache | wc -l", getpid(), root);
+	snprintf(cmd, sizeof(cmd), "ls /proc/%d/fd/%d/.seccomp-cache | wc -l", getpid(), root);
 	FILE *p = popen(cmd, "r");
 	int n = 0;
 	assert_int_equal(fscanf(p, "%d", &n), 1);
@@ -427,7 +427,7 @@ static bool from_cache(struct oci_spec *s, int root) {
 
 static void damage(int root, off_t at, const char *bytes) {
 	char cmd[160];
-	snprintf(cmd, sizeof(cmd), "for f in /proc/%d/fd/%d/seccomp-cache/*; do printf '%s' | dd of=$f bs=1 seek=%ld conv=notrunc status=none; done", getpid(), root, bytes, (long)at);
+	snprintf(cmd, sizeof(cmd), "for f in /proc/%d/fd/%d/.seccomp-cache/*; do printf '%s' | dd of=$f bs=1 seek=%ld conv=notrunc status=none; done", getpid(), root, bytes, (long)at);
 	assert_int_equal(system(cmd), 0);
 }
 
@@ -448,19 +448,19 @@ static void test_cache(void **state UNUSED) {
 		assert_true(from_cache(s, root));
 	}
 	/* others' folders and files are not believed */
-	assert_int_equal(fchmodat(root, "seccomp-cache", 0777, 0), 0);
+	assert_int_equal(fchmodat(root, ".seccomp-cache", 0777, 0), 0);
 	assert_false(from_cache(s, root));
-	assert_int_equal(fchmodat(root, "seccomp-cache", 0700, 0), 0);
+	assert_int_equal(fchmodat(root, ".seccomp-cache", 0700, 0), 0);
 	assert_true(from_cache(s, root));
 	if (geteuid() == 0) {
-		assert_int_equal(fchownat(root, "seccomp-cache", 1, 1, 0), 0);
+		assert_int_equal(fchownat(root, ".seccomp-cache", 1, 1, 0), 0);
 		assert_false(from_cache(s, root));
-		assert_int_equal(fchownat(root, "seccomp-cache", 0, 0, 0), 0);
+		assert_int_equal(fchownat(root, ".seccomp-cache", 0, 0, 0), 0);
 	}
-	assert_int_equal(renameat(root, "seccomp-cache", root, "real"), 0);
-	assert_int_equal(symlinkat("real", root, "seccomp-cache"), 0);
+	assert_int_equal(renameat(root, ".seccomp-cache", root, "real"), 0);
+	assert_int_equal(symlinkat("real", root, ".seccomp-cache"), 0);
 	assert_false(from_cache(s, root));
-	assert_int_equal(unlinkat(root, "seccomp-cache", 0), 0);
+	assert_int_equal(unlinkat(root, ".seccomp-cache", 0), 0);
 	/* bounded */
 	for (int i = 0; i < SECCOMP_CACHE_MAX + 5; i++)
 		assert_false(from_cache(parse(&a, arena_printf(&a, "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"defaultErrnoRet\":%d}", i + 1)), root));
