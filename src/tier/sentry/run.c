@@ -19,16 +19,25 @@
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
 
+static int *mount_fds; /* of o->mounts */
+
 static int open_sources(const struct sentry_options *o, int *ret_root, struct err *e)
 {
-	*ret_root = open(o->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (*ret_root < 0)
-		return err_sys(e, errno, "open rootfs %s", o->rootfs);
-	K.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	K.proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (K.proc_self_fd < 0 || K.proc_fd < 0)
-		return err_sys(e, errno, "open /proc");
-	return 0;
+	if ((*ret_root = confine_tree(o, o->rootfs, e)) < 0)
+		return *ret_root;
+	mount_fds = calloc(o->n_mounts + 1, sizeof(*mount_fds));
+	if (!mount_fds)
+		return err_set(e, ENOMEM, "out of memory");
+	for (size_t i = 0; i < o->n_mounts; i++) {
+		const struct sentry_mount_opt *m = &o->mounts[i];
+		mount_fds[i] = !streq(m->type, "bind") ? -EBADF : m->fd >= 0 ? m->fd : confine_tree(o, m->source, e);
+		if (mount_fds[i] < 0 && streq(m->type, "bind"))
+			return mount_fds[i];
+	}
+	if ((K.proc_fd = confine_proc(o, e)) < 0)
+		return K.proc_fd;
+	K.proc_self_fd = openat(K.proc_fd, "self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return K.proc_self_fd < 0 ? err_sys(e, errno, "open /proc/self/fd") : 0;
 }
 
 static void init_uts(const struct sentry_options *o)
@@ -43,7 +52,7 @@ static void init_uts(const struct sentry_options *o)
 	snprintf(K.uts.domainname, sizeof(K.uts.domainname), "%s", o->domainname ? o->domainname : "(none)");
 }
 
-static struct super *make_super(const struct sentry_mount_opt *m, int *rc)
+static struct super *make_super(const struct sentry_mount_opt *m, int fd, int *rc)
 {
 	*rc = -ENOMEM;
 	if (streq(m->type, "proc"))
@@ -57,8 +66,7 @@ static struct super *make_super(const struct sentry_mount_opt *m, int *rc)
 	if (streq(m->type, "tmpfs") || streq(m->type, "mqueue") || streq(m->type, "cgroup") || streq(m->type, "cgroup2"))
 		return tmpfs_mount(m->data, rc);
 	if (streq(m->type, "bind")) {
-		int fd = m->fd >= 0 ? fcntl(m->fd, F_DUPFD_CLOEXEC, 3) : open(m->source, O_PATH | O_CLOEXEC);
-		*rc = fd < 0 ? -errno : 0;
+		*rc = fd < 0 ? -ENOENT : 0;
 		return fd < 0 ? NULL : hostfs_mount(fd, false);
 	}
 	*rc = -ENODEV;
@@ -100,11 +108,11 @@ static int mount_point(struct task *t, const char *target, bool file, struct pat
 	return path_walk(t, &t->fs->root, target, WALK_FOLLOW, ret);
 }
 
-static int mount_one(struct task *t, const struct sentry_mount_opt *m, struct err *e)
+static int mount_one(struct task *t, const struct sentry_mount_opt *m, int fd, struct err *e)
 {
 	_cleanup_path_ struct path p = PATH_NONE;
 	int rc;
-	struct super *sb = make_super(m, &rc);
+	struct super *sb = make_super(m, fd, &rc);
 	if (!sb)
 		return err_sys(e, rc, "mount %s on %s", m->type, m->target);
 	if ((rc = mount_point(t, m->target, !is_dir(sb->root), &p)) < 0)
@@ -142,10 +150,10 @@ static int build_root(struct task *t, const struct sentry_options *o, int root_f
 	t->fs->root = (struct path){ mount_get(ns->root), dentry_get(ns->root->root) };
 	t->fs->cwd = path_copy(&t->fs->root);
 	for (unsigned i = 0; o->default_mounts && i < ARRAY_SIZE(default_mounts); i++)
-		if ((rc = mount_one(t, &default_mounts[i], e)) < 0)
+		if ((rc = mount_one(t, &default_mounts[i], -EBADF, e)) < 0)
 			return rc;
 	for (size_t i = 0; i < o->n_mounts; i++)
-		if ((rc = mount_one(t, &o->mounts[i], e)) < 0)
+		if ((rc = mount_one(t, &o->mounts[i], mount_fds[i], e)) < 0)
 			return rc;
 	return 0;
 }
@@ -312,6 +320,8 @@ static int make_init(const struct sentry_options *o, int root_fd, struct first_e
 	x->envp = o->envp;
 	t->first = first_exec;
 	t->first_arg = x;
+	if ((rc = confine_filter(o, e)) < 0)
+		return rc;
 	rc = task_start(t);
 	return rc < 0 ? err_sys(e, rc, "twin thread") : 0;
 }
@@ -333,6 +343,8 @@ int sentry_run(const struct sentry_options *o, struct err *e)
 	if ((rc = confine_early(o, e)) < 0 || (rc = open_sources(o, &root_fd, e)) < 0 || (rc = zygote_spawn(e)) < 0)
 		return rc;
 	if ((rc = zygote_adopt(e)) < 0 || (rc = notifier_start(e)) < 0 || (rc = reaper_start(e)) < 0)
+		return rc;
+	if ((rc = confine_late(o, e)) < 0 || (rc = confine_signals(e)) < 0)
 		return rc;
 	kernel_lock();
 	rc = make_init(o, root_fd, &x, e);

@@ -107,6 +107,7 @@ struct sentry_options {
 	int strace;                    /* 0 off, 1 text, 2 JSON */
 	int strace_fd, log_fd;         /* -EBADF: none */
 	int stats_fd;                  /* counters are written here at the end, -EBADF: none */
+	bool is_init;                  /* we are pid 1 of fresh namespaces already (made by the tier) */
 	bool confine;                  /* namespaces, empty root, capabilities, filter */
 	bool terminal;                 /* fd 0 is a terminal that becomes the init's controlling one */
 	int control_fd;                /* listening socket of the tier, -EBADF: none */

@@ -70,7 +70,9 @@ static ssize_t hs_read(struct task *t, struct file *f, struct uio *u, int64_t *p
 	int rc = hs(f)->tty ? hosttty_check(t, f, false) : 0;
 	if (rc || (rc = wait_ready(t, f, POLLIN)) < 0)
 		return rc;
-	ssize_t n = pos && hs(f)->regular ? pread(f->host_fd, buf, MIN(u->left, (size_t)TASK_BUF), *pos) : read(f->host_fd, buf, MIN(u->left, (size_t)TASK_BUF));
+	/* the file offset is shared with the outside: plain read and write use and move it */
+	bool at = pos && pos != &f->pos;
+	ssize_t n = at ? pread(f->host_fd, buf, MIN(u->left, (size_t)TASK_BUF), *pos) : read(f->host_fd, buf, MIN(u->left, (size_t)TASK_BUF));
 	if (n < 0)
 		return errno == EINTR ? -ERESTARTSYS : -errno;
 	if (pos)
@@ -94,8 +96,7 @@ static ssize_t hs_write(struct task *t, struct file *f, struct uio *u, int64_t *
 		ssize_t k = uio_get(u, buf, MIN(u->left, hs(f)->pollable ? (size_t)4096 : (size_t)TASK_BUF));
 		if (k < 0)
 			return total ? (ssize_t)total : k;
-		ssize_t n = pos && hs(f)->regular ? (f->flags & O_APPEND ? write(f->host_fd, buf, (size_t)k) : pwrite(f->host_fd, buf, (size_t)k, *pos)) :
-			write(f->host_fd, buf, (size_t)k);
+		ssize_t n = pos && pos != &f->pos ? pwrite(f->host_fd, buf, (size_t)k, *pos) : write(f->host_fd, buf, (size_t)k);
 		if (n < 0) {
 			uio_back(u, (size_t)k);
 			if (total)
@@ -136,7 +137,9 @@ static int hs_mmap_fd(struct file *f, int prot, int flags)
 
 static int64_t hs_llseek(struct task *t, struct file *f, int64_t off, int whence)
 {
-	return hs(f)->regular ? generic_llseek(t, f, off, whence) : -ESPIPE;
+	(void)t;
+	off_t r = lseek(f->host_fd, off, whence);
+	return r < 0 ? -errno : (f->pos = r);
 }
 
 static void hs_release(struct file *f)

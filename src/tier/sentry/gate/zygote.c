@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -62,6 +63,13 @@ static void zygote_child(void)
 			_exit(103);
 	}
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
+	/* no capability at all: also what process_vm_readv() by the (nearly) unprivileged sentry demands */
+	struct __user_cap_header_struct cap = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct no_caps[2] = { { 0 } };
+	for (unsigned long c = 0; prctl(PR_CAPBSET_DROP, c, 0, 0, 0) == 0 && c < 64; c++)
+		;
+	if (syscall(SYS_capset, &cap, no_caps) < 0)
+		_exit(105);
 	prctl(PR_SET_DUMPABLE, 1);
 	if (guest_filter_install() != 0)
 		_exit(104);

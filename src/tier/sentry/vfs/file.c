@@ -365,3 +365,21 @@ int64_t generic_llseek(struct task *t, struct file *f, int64_t off, int whence)
 		return -EINVAL;
 	return f->pos = off;
 }
+
+int file_anon_path(const struct file *f, struct path *ret)
+{
+	static struct mntns *ns;
+	static struct mount *m;
+	if (!m) {
+		struct inode *root = inode_new(anon_super, S_IFDIR | 0500, NULL, NULL);
+		struct dentry *d = root ? dentry_root(anon_super, root) : NULL;
+		if (!(ns = mntns_new()) || !d || mount_attach(ns, anon_super, d, NULL, 0, "anon", &m) < 0)
+			return -ENOMEM;
+		m->ns = NULL;
+	}
+	struct dentry *d = dentry_root(anon_super, inode_get(f->inode));
+	if (!d)
+		return -ENOMEM;
+	*ret = (struct path){ mount_get(m), d };
+	return 0;
+}

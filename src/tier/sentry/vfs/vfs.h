@@ -274,6 +274,8 @@ ssize_t file_write(struct task *t, struct file *f, struct uio *u, int64_t *pos);
 struct inode *anon_inode_new(uint32_t mode);
 struct file *anon_file_new(const char *name, const struct file_ops *ops, void *priv, unsigned flags); /* NULL: no memory */
 extern struct super *anon_super;
+/* A path for an object without one, so that /proc/PID/fd/N can be opened and stat'ed. */
+int file_anon_path(const struct file *f, struct path *ret);
 
 /* ---- fd tables ------------------------------------------------------------------------------------------------------- */
 

@@ -1,0 +1,181 @@
+/* Contents of /proc outside of the process directories. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "tier/sentry/fs/procfs.h"
+
+#define SHOW(name) static int name(const struct proc_ctx *c, struct strbuf *b)
+#define LINE(name, ...) SHOW(name) { (void)c; return strbuf_printf(b, __VA_ARGS__); }
+#define F(n, fn) { n, S_IFREG | 0444, .show = fn }
+#define W(n, fn, st) { n, S_IFREG | 0644, .show = fn, .store = st }
+#define D(n, ch) { n, S_IFDIR | 0555, .children = ch }
+
+SHOW(show_cpuinfo) { (void)c; return proc_copy_host("cpuinfo", b); }
+SHOW(show_meminfo) { (void)c; return proc_copy_host("meminfo", b); }
+SHOW(show_loadavg) { (void)c; return strbuf_printf(b, "0.00 0.00 0.00 1/%llu %d\n", (unsigned long long)K.n_tasks, 1); }
+LINE(show_version, "%s version %s (tierce) %s\n", K.uts.sysname, K.uts.release, K.uts.version)
+LINE(show_cmdline, "tierce\n")
+LINE(show_filesystems, "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\toverlay\nnodev\tmqueue\n")
+LINE(show_devices, "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n")
+LINE(show_empty, "%s", "")
+
+SHOW(show_uptime)
+{
+	int64_t up = now_ns(CLOCK_BOOTTIME) - K.boot_ns;
+	(void)c;
+	return strbuf_printf(b, "%lld.%02lld 0.00\n", (long long)(up / 1000000000), (long long)(up % 1000000000 / 10000000));
+}
+
+SHOW(show_stat)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	int64_t boot = time(NULL) - (now_ns(CLOCK_BOOTTIME) - K.boot_ns) / 1000000000;
+	(void)c;
+	strbuf_puts(b, "cpu  0 0 0 0 0 0 0 0 0 0\n");
+	for (long i = 0; i < n; i++)
+		strbuf_printf(b, "cpu%ld 0 0 0 0 0 0 0 0 0 0\n", i);
+	return strbuf_printf(b, "intr 0\nctxt 0\nbtime %lld\nprocesses %llu\nprocs_running 1\nprocs_blocked 0\n", (long long)boot, (unsigned long long)K.forks + 1);
+}
+
+static int uuid(struct strbuf *b, const uint8_t *r)
+{
+	char s[40];
+	unsigned at = 0;
+	for (unsigned i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			s[at++] = '-';
+		uint8_t v = i == 6 ? (r[i] & 15) | 0x40 : i == 8 ? (r[i] & 0x3f) | 0x80 : r[i];
+		at += (unsigned)snprintf(s + at, sizeof(s) - at, "%02x", v);
+	}
+	return strbuf_printf(b, "%s\n", s);
+}
+SHOW(show_uuid)
+{
+	uint8_t r[16];
+	(void)c;
+	return getrandom(r, sizeof(r), 0) == sizeof(r) ? uuid(b, r) : -EIO;
+}
+SHOW(show_boot_id)
+{
+	static uint8_t r[16];
+	static bool have;
+	(void)c;
+	if (!have && getrandom(r, sizeof(r), 0) != sizeof(r))
+		return -EIO;
+	have = true;
+	return uuid(b, r);
+}
+
+LINE(show_ostype, "%s\n", K.uts.sysname)
+LINE(show_osrelease, "%s\n", K.uts.release)
+LINE(show_kversion, "%s\n", K.uts.version)
+LINE(show_hostname, "%s\n", K.uts.nodename)
+LINE(show_domainname, "%s\n", K.uts.domainname)
+static ssize_t store_name(const struct proc_ctx *c, const char *s, size_t n, char dst[65])
+{
+	size_t k = strcspn(s, "\n");
+	if (!capable(c->reader, CAP_SYS_ADMIN))
+		return -EPERM;
+	if (k > 64)
+		return -EINVAL;
+	memcpy(dst, s, k);
+	dst[k] = 0;
+	return (ssize_t)n;
+}
+static ssize_t store_hostname(const struct proc_ctx *c, const char *s, size_t n) { return store_name(c, s, n, K.uts.nodename); }
+static ssize_t store_domainname(const struct proc_ctx *c, const char *s, size_t n) { return store_name(c, s, n, K.uts.domainname); }
+/* settings that programs write at start and that mean nothing here */
+static ssize_t store_ignore(const struct proc_ctx *c, const char *s, size_t n) { (void)s; return capable(c->reader, CAP_SYS_ADMIN) ? (ssize_t)n : -EPERM; }
+
+LINE(show_pid_max, "%d\n", PID_MAX_)
+LINE(show_cap_last, "%d\n", CAP_LAST_CAP)
+LINE(show_ngroups, "%d\n", NGROUPS_MAX_)
+LINE(show_overflow, "65534\n")
+LINE(show_0, "0\n")
+LINE(show_1, "1\n")
+LINE(show_2, "2\n")
+LINE(show_60, "60\n")
+LINE(show_256, "256\n")
+LINE(show_4096, "4096\n")
+LINE(show_65530, "65530\n")
+LINE(show_65536, "65536\n")
+LINE(show_nr_open, "1048576\n")
+LINE(show_file_max, "9223372036854775807\n")
+LINE(show_file_nr, "0\t0\t9223372036854775807\n")
+LINE(show_core_pattern, "core\n")
+LINE(show_sem, "32000\t1024000000\t500\t32000\n")
+LINE(show_shmmax, "18446744073692774399\n")
+LINE(show_shmmni, "4096\n")
+LINE(show_msgmax, "8192\n")
+LINE(show_msgmnb, "16384\n")
+LINE(show_msgmni, "32000\n")
+LINE(show_ports, "32768\t60999\n")
+LINE(show_threads, "%d\n", PID_MAX_)
+
+static const struct proc_entry random_dir[] = { F("boot_id", show_boot_id), F("entropy_avail", show_256), F("poolsize", show_256), F("uuid", show_uuid), { 0 } };
+static const struct proc_entry keys_dir[] = { F("maxkeys", show_0), { 0 } };
+static const struct proc_entry kernel_dir[] = {
+	F("cap_last_cap", show_cap_last), W("core_pattern", show_core_pattern, store_ignore), W("domainname", show_domainname, store_domainname),
+	W("hostname", show_hostname, store_hostname), F("io_uring_disabled", show_2), D("keys", keys_dir), F("msgmax", show_msgmax), F("msgmnb", show_msgmnb),
+	F("msgmni", show_msgmni), F("ngroups_max", show_ngroups), F("osrelease", show_osrelease), F("ostype", show_ostype), F("overflowgid", show_overflow),
+	F("overflowuid", show_overflow), F("perf_event_paranoid", show_2), F("pid_max", show_pid_max), D("random", random_dir), F("randomize_va_space", show_2),
+	F("sem", show_sem), F("shmall", show_shmmax), F("shmmax", show_shmmax), F("shmmni", show_shmmni), F("threads-max", show_threads),
+	F("unprivileged_userns_clone", show_0), F("version", show_kversion), F("yama", show_1), { 0 } };
+static const struct proc_entry inotify_dir[] = { F("max_queued_events", show_4096), F("max_user_instances", show_256), F("max_user_watches", show_65536), { 0 } };
+static const struct proc_entry mqueue_dir[] = { F("msg_default", show_2), F("msg_max", show_256), F("queues_max", show_256), { 0 } };
+static const struct proc_entry epoll_dir[] = { F("max_user_watches", show_nr_open), { 0 } };
+LINE(show_pipe_max, "1048576\n")
+static const struct proc_entry fs_dir[] = { D("epoll", epoll_dir), F("file-max", show_file_max), F("file-nr", show_file_nr), D("inotify", inotify_dir),
+	D("mqueue", mqueue_dir), F("nr_open", show_nr_open), F("pipe-max-size", show_pipe_max), F("protected_hardlinks", show_0),
+	F("protected_symlinks", show_0), F("suid_dumpable", show_0), { 0 } };
+static const struct proc_entry vm_dir[] = { F("max_map_count", show_65530), F("mmap_min_addr", show_65536), W("overcommit_memory", show_0, store_ignore),
+	F("overcommit_ratio", show_60), W("swappiness", show_60, store_ignore), W("drop_caches", show_0, store_ignore), { 0 } };
+static const struct proc_entry core_dir[] = { F("somaxconn", show_4096), F("rmem_max", show_65536), F("wmem_max", show_65536), { 0 } };
+LINE(show_tcpmem, "4096\t131072\t6291456\n")
+LINE(show_cc, "cubic\n")
+static const struct proc_entry ipv4_dir[] = { F("ip_local_port_range", show_ports), F("tcp_rmem", show_tcpmem), F("tcp_wmem", show_tcpmem), F("tcp_fin_timeout", show_60),
+	F("tcp_syncookies", show_1), F("ip_forward", show_0), F("tcp_congestion_control", show_cc), { 0 } };
+static const struct proc_entry net_unix_dir[] = { F("max_dgram_qlen", show_256), { 0 } };
+static const struct proc_entry sysnet_dir[] = { D("core", core_dir), D("ipv4", ipv4_dir), D("unix", net_unix_dir), { 0 } };
+static const struct proc_entry user_dir[] = { F("max_user_namespaces", show_0), { 0 } };
+const struct proc_entry proc_sys_entries[] = { D("fs", fs_dir), D("kernel", kernel_dir), D("net", sysnet_dir), D("user", user_dir), D("vm", vm_dir), { 0 } };
+
+static int host_net(const char *name, struct strbuf *b)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "net/%s", name);
+	return proc_copy_host(path, b); /* the sandbox's network namespace is the sentry's */
+}
+#define NET(n) SHOW(show_net_##n) { (void)c; return host_net(#n, b); }
+NET(dev)
+NET(route)
+NET(tcp)
+NET(tcp6)
+NET(udp)
+NET(udp6)
+NET(if_inet6)
+NET(arp)
+NET(snmp)
+NET(netstat)
+NET(sockstat)
+NET(ipv6_route)
+const struct proc_entry proc_net_entries[] = { F("arp", show_net_arp), F("dev", show_net_dev), F("if_inet6", show_net_if_inet6), F("ipv6_route", show_net_ipv6_route),
+	F("netstat", show_net_netstat), F("packet", show_empty), F("raw", show_empty), F("route", show_net_route), F("snmp", show_net_snmp),
+	F("sockstat", show_net_sockstat), F("tcp", show_net_tcp), F("tcp6", show_net_tcp6), F("udp", show_net_udp), F("udp6", show_net_udp6),
+	F("unix", show_empty), { 0 } };
+
+static ssize_t text_self(const struct proc_ctx *c, char *buf, size_t size) { return snprintf(buf, size, "%d", c->reader->proc->pid); }
+static ssize_t text_thread(const struct proc_ctx *c, char *buf, size_t size) { return snprintf(buf, size, "%d/task/%d", c->reader->proc->pid, c->reader->tid); }
+static ssize_t text_mounts(const struct proc_ctx *c, char *buf, size_t size) { (void)c; return snprintf(buf, size, "self/mounts"); }
+static ssize_t text_net(const struct proc_ctx *c, char *buf, size_t size) { (void)c; return snprintf(buf, size, "self/net"); }
+
+const struct proc_entry proc_root_entries[] = {
+	F("cgroups", show_empty), F("cmdline", show_cmdline), F("cpuinfo", show_cpuinfo), F("devices", show_devices), F("filesystems", show_filesystems),
+	F("loadavg", show_loadavg), F("meminfo", show_meminfo), F("modules", show_empty), { "mounts", S_IFLNK | 0777, .text = text_mounts },
+	{ "net", S_IFLNK | 0777, .text = text_net }, F("partitions", show_empty), { "self", S_IFLNK | 0777, .text = text_self }, F("stat", show_stat),
+	F("swaps", show_empty), D("sys", proc_sys_entries), { "thread-self", S_IFLNK | 0777, .text = text_thread }, F("uptime", show_uptime),
+	F("version", show_version), F("vmstat", show_empty), { 0 } };
