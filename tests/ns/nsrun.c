@@ -119,9 +119,10 @@ int main(int argc, char **argv) {
 			goto bad;
 		}
 		if (getenv("NSRUN_EXEC")) {
-			if (exec_in(&c, &e) < 0)
+			int r = exec_in(&c, &e);
+			tier_ns.signal(&c, 9, false, NULL);
+			if (r < 0)
 				goto bad;
-			tier_ns.signal(&c, 9, false, &e);
 		}
 		relay(o.stdio.terminal);
 		waitpid(c.init_pid, &status, 0);
