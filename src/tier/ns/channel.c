@@ -111,7 +111,7 @@ int ns_connect(int dirfd, const char *name, struct err *e) {
 	return TAKE_FD(fd);
 }
 
-int ns_wait_start(int *channel, int listener, struct err *e) {
+int ns_wait_start(int *channel, int listener, struct ns_handover *ret, struct err *e) {
 	for (;;) {
 		if (listener >= 0) {
 			int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
@@ -123,10 +123,15 @@ int ns_wait_start(int *channel, int listener, struct err *e) {
 				close(*channel);
 			*channel = fd;
 		}
-		int r = ns_expect(*channel, NS_MSG_GO, e);
+		struct ns_message m;
+		int shared = -EBADF;
+		int r = ns_recv(*channel, &m, &shared, e);
+		if (r == 0 && m.type == NS_MSG_GO)
+			return shared >= 0 ? ns_handover_map(shared, ret, e) : 0;
+		cleanup_close(&shared);
 		/* A starter that died before it said go: the next one may come. Without a listener nobody else can. */
-		if (r == 0 || listener < 0)
-			return r;
+		if (listener < 0)
+			return r < 0 ? r : err_set(e, EPROTO, "unexpected message");
 		err_clear(e);
 	}
 }

@@ -9,57 +9,11 @@
 #include "sys/kernel.h"
 #include "tier/ns/ns.h"
 
-static int send_listener(struct tier_container *c, int listener, pid_t pid, struct err *e) {
-	struct seccomp_filter f = SECCOMP_FILTER_INIT;
-	_cleanup_strbuf_ struct strbuf state = STRBUF_INIT;
-	f.notify = true;
-	f.listener_path = c->spec->seccomp.listener_path;
-	f.listener_metadata = c->spec->seccomp.listener_metadata;
-	if (!f.listener_path)
-		f.listener_path = oci_annotation(c->spec, "run.oci.seccomp.receiver");
-	if (!f.listener_path || !c->state_json)
-		return err_set(e, EINVAL, "seccomp notification without a listenerPath");
-	int r = c->state_json(c, c->init_pid == pid ? "creating" : "running", &state);
-	if (r < 0)
-		return err_sys(e, r, "state");
-	return seccomp_notify_send(&f, listener, c->init_pid == pid ? c->init_pidfd : -EBADF, pid, strbuf_str(&state), e);
-}
-
-int ns_watch(struct tier_container *c, int channel, pid_t pid, struct tier_stdio *io, struct err *e) {
-	for (;;) {
-		struct ns_message m;
-		_cleanup_close_ int fd = -EBADF;
-		_cleanup_err_ struct err inner = ERR_INIT;
-		int r = ns_recv(channel, &m, &fd, &inner);
-		if (r == -ECONNRESET)
-			return 0; /* close-on-exec: the user's program runs */
-		if (r < 0) {
-			err_move(e, &inner);
-			return r;
-		}
-		if (m.type == NS_MSG_LISTENER && fd >= 0)
-			r = send_listener(c, fd, pid, e);
-		else if (m.type == NS_MSG_TERMINAL && fd >= 0 && io)
-			io->terminal = TAKE_FD(fd);
-		else
-			r = err_set(e, EPROTO, "unexpected message %u from the container's process", m.type);
-		if (r < 0)
-			return r;
-	}
-}
-
-int ns_go(struct tier_container *c, int channel, pid_t pid, struct tier_stdio *io, struct err *e) {
-	int r = ns_send(channel, NS_MSG_GO, 0, NULL, -EBADF);
-	if (r == -EPIPE)
-		return err_set(e, ESRCH, "the container's process is gone");
-	return r < 0 ? err_sys(e, r, "let the container's process go on") : ns_watch(c, channel, pid, io, e);
-}
-
 int ns_op_start(struct tier_container *c, struct err *e) {
 	_cleanup_close_ int channel = c->start_fd >= 0 ? TAKE_FD(c->start_fd) : ns_connect(c->state_fd, "ns.start", e);
 	if (channel < 0)
 		return channel == -ENOENT ? err_set(e, EINVAL, "cannot start a container that has been started already") : channel;
-	int r = ns_go(c, channel, c->init_pid, NULL, e);
+	int r = ns_go(c, channel, c->init_pid, c->init_pidfd, NULL, e);
 	/* Only now: a starter that was killed in between leaves a container that can still be started. */
 	unlinkat(c->state_fd, "ns.start", 0);
 	return r < 0 ? err_wrap(e, r, "unable to start container process") : 0;
@@ -91,8 +45,9 @@ static int update_op(struct tier_container *c, const struct oci_resources *r, st
 static int destroy_op(struct tier_container *c, struct err *e) {
 	(void)e;
 	/* Mounts and namespaces end with the processes; what is left is our socket. Two-phase execs that were never started: their sockets. */
-	if (c->state_fd >= 0)
-		unlinkat(c->state_fd, "ns.start", 0);
+	static const char *const files[] = { "ns.start", "ns.notify" };
+	for (size_t i = 0; c->state_fd >= 0 && i < ARRAY_SIZE(files); i++)
+		unlinkat(c->state_fd, files[i], 0);
 	return 0;
 }
 

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -27,6 +26,7 @@ struct ns_exec {
 	struct tier_exec_options *o;
 	uint64_t join;            /* CLONE_NEW* of the container that are not ours */
 	bool stage, in_userns, setgroups_denied;
+	bool waits;               /* for MSG_GO before execve: two phases, limits from outside, a seccomp listener */
 	int root;                 /* no mount namespace of its own: the container's root directory */
 	int shared_exe, init_pidfd, cgroup, channel, listener;
 	char listener_name[300];
@@ -79,9 +79,12 @@ static int plan_exec(struct ns_exec *x, struct err *e) {
 		return r;
 	if ((r = seccomp_prepare(s, x->o->state_root_fd, &x->filter, e)) < 0 || (r = seccomp_check_start(&x->filter, e)) < 0)
 		return err_wrap(e, r, "seccomp");
+	if ((r = ns_agent_save(c->state_fd, &x->filter, e)) < 0)
+		return r;
 	if (c->cgroup && ((r = cgroup_exec_fd(c->cgroup, x->o->cgroup_sub, c->init_pid, &x->cgroup, e)) < 0 ||
 			  (r = cgroup_exec_join(c->cgroup, x->o->cgroup_sub, c->init_pid, &x->cgroups, e)) < 0))
 		return r;
+	x->waits = x->in_userns || x->o->exec_id || (x->filter.present && x->filter.notify);
 	x->shared_exe = exe_share();
 	if (x->o->exec_id) {
 		if (snprintf(x->listener_name, sizeof(x->listener_name), "ns.exec.%s", x->o->exec_id) >= 256)
@@ -109,24 +112,6 @@ static void plan_exec_free(struct ns_exec *x) {
 static NORETURN void die(int channel, struct err *e) {
 	ns_send(channel, NS_MSG_ERROR, e->code, err_msg(e), -EBADF);
 	_exit(1);
-}
-
-/* Descriptors of the host's side end before the container can look at us; those in keep stay. */
-static void close_others(unsigned first, int *keep, size_t n) {
-	for (size_t i = 1; i < n; i++)
-		for (size_t j = i; j > 0 && keep[j - 1] > keep[j]; j--) {
-			int t = keep[j];
-			keep[j] = keep[j - 1];
-			keep[j - 1] = t;
-		}
-	for (size_t i = 0; i < n; i++) {
-		if (keep[i] < (int)first)
-			continue;
-		if ((unsigned)keep[i] > first)
-			syscall(SYS_close_range, first, (unsigned)keep[i] - 1, 0);
-		first = (unsigned)keep[i] + 1;
-	}
-	syscall(SYS_close_range, first, ~0U, 0);
 }
 
 static int place(struct ns_exec *x, struct err *e) {
@@ -184,14 +169,14 @@ static int inside(struct ns_exec *x, struct err *e) {
 	if ((p->apparmor_profile || p->selinux_label || p->oom_score_adj.set) && (proc = ns_private_proc(e)) < 0)
 		return proc;
 	struct ns_final f = { .s = x->c->spec, .p = p, .id = x->c->id, .filter = &x->filter, .landlock = &x->landlock, .proc = proc,
-		.in_userns = x->in_userns, .setgroups_denied = x->setgroups_denied, .no_new_keyring = x->o->no_new_keyring, .is_exec = true,
+		.in_userns = x->in_userns, .setgroups_denied = x->setgroups_denied, .handover = NS_HANDOVER_NONE, .no_new_keyring = x->o->no_new_keyring, .is_exec = true,
 		.keep_groups = groups && streq(groups, "1"), .keep_fds = x->o->stdio.preserve_fds + x->o->stdio.listen_fds };
 	if ((r = ns_final_prepare(&f, e)) < 0)
 		return r;
-	if (x->in_userns || x->listener >= 0) {
+	if (x->waits) {
 		if ((r = ns_send(x->channel, NS_MSG_READY, 0, NULL, -EBADF)) < 0)
 			return err_sys(e, r, "report ready");
-		if ((r = ns_wait_start(&x->channel, x->listener, e)) < 0)
+		if ((r = ns_wait_start(&x->channel, x->listener, &f.handover, e)) < 0)
 			return r;
 	}
 	f.channel = x->channel;
@@ -211,7 +196,7 @@ static NORETURN void exec_child(struct ns_exec *x, int parent_end) {
 		flags &= ~(uint64_t)CLONE_NEWUSER;
 	}
 	if (r == 0 && (r = place(x, &e)) == 0) {
-		close_others(3 + x->o->stdio.preserve_fds + x->o->stdio.listen_fds, keep, ARRAY_SIZE(keep));
+		ns_close_others(3 + x->o->stdio.preserve_fds + x->o->stdio.listen_fds, keep, ARRAY_SIZE(keep));
 		r = join(x, flags, &e);
 	}
 	if (r < 0)
@@ -331,8 +316,7 @@ static int supervise(struct ns_exec *x, int channel, pid_t *pid, int *pidfd, str
 	int r = x->stage ? from_stage(channel, pid, pidfd, e) : 0;
 	if (r < 0)
 		return r;
-	bool waits = x->in_userns || x->o->exec_id;
-	if (waits && (r = to_ready(x, channel, e)) < 0)
+	if (x->waits && (r = to_ready(x, channel, e)) < 0)
 		return r;
 	if (x->in_userns && (r = ns_outside_limits(*pid, x->o->process, e)) < 0)
 		return r;
@@ -340,7 +324,7 @@ static int supervise(struct ns_exec *x, int channel, pid_t *pid, int *pidfd, str
 		return r;
 	if (x->o->exec_id)
 		return 0;
-	return waits ? ns_go(x->c, channel, *pid, &x->o->stdio, e) : ns_watch(x->c, channel, *pid, &x->o->stdio, e);
+	return x->waits ? ns_go(x->c, channel, *pid, *pidfd, &x->o->stdio, e) : ns_watch(x->c, channel, *pid, *pidfd, NULL, &x->o->stdio, e);
 }
 
 int ns_op_exec(struct tier_container *c, struct tier_exec_options *o, pid_t *ret_pid, int *ret_pidfd, struct err *e) {
@@ -381,7 +365,11 @@ int ns_op_exec_start(struct tier_container *c, const char *exec_id, struct err *
 	_cleanup_close_ int channel = ns_connect(c->state_fd, name, e);
 	if (channel < 0)
 		return channel == -ENOENT ? err_set(e, ENOENT, "exec \"%s\" does not exist", exec_id) : channel;
-	int r = ns_go(c, channel, 0, NULL, e);
+	/* The pid of a process that another command made: whoever holds the other end of the connection. */
+	struct ucred who = { 0 };
+	socklen_t len = sizeof(who);
+	_cleanup_close_ int pidfd = getsockopt(channel, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 ? sys_pidfd_open(who.pid, 0) : -EBADF;
+	int r = ns_go(c, channel, who.pid, pidfd, NULL, e);
 	unlinkat(c->state_fd, name, 0);
 	return r < 0 ? err_wrap(e, r, "exec failed: unable to start container process") : 0;
 }

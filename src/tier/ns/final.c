@@ -47,6 +47,23 @@ void ns_reset_signals(void) {
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+void ns_close_others(unsigned first, int *keep, size_t n) {
+	for (size_t i = 1; i < n; i++)
+		for (size_t j = i; j > 0 && keep[j - 1] > keep[j]; j--) {
+			int t = keep[j];
+			keep[j] = keep[j - 1];
+			keep[j - 1] = t;
+		}
+	for (size_t i = 0; i < n; i++) {
+		if (keep[i] < (int)first)
+			continue;
+		if ((unsigned)keep[i] > first)
+			syscall(SYS_close_range, first, (unsigned)keep[i] - 1, 0);
+		first = (unsigned)keep[i] + 1;
+	}
+	syscall(SYS_close_range, first, ~0U, 0);
+}
+
 static int make_env(struct ns_final *f, struct err *e) {
 	size_t n = f->p->env.n, at = n;
 	f->env = calloc(n + 2, sizeof(*f->env));
@@ -132,16 +149,20 @@ static int close_own(const struct ns_final *f, struct err *e) {
 	return r < 0 ? err_sys(e, r, "close-on-exec") : 0;
 }
 
+static int load_filter(struct ns_final *f, struct err *e) {
+	int fd = seccomp_load(f->filter, e);
+	if (fd >= 0 && f->filter->notify)
+		ns_handover_offer(&f->handover, fd);
+	return fd < 0 ? fd : 0;
+}
+
 static int identity(struct ns_final *f, bool early, struct err *e) {
 	uint32_t flags = (f->is_exec ? CREDS_EXEC : 0) | (f->keep_groups || f->setgroups_denied ? CREDS_KEEP_GROUPS : 0);
 	int r = 0;
 	if (f->landlock && f->landlock->present)
 		r = landlock_apply(f->landlock, e);
-	if (r == 0 && early && (r = seccomp_load(f->filter, e)) >= 0 && f->filter->notify) {
-		int fd = r;
-		r = ns_send(f->channel, NS_MSG_LISTENER, getpid(), NULL, fd);
-		close(fd);
-	}
+	if (r == 0 && early)
+		r = load_filter(f, e);
 	return r < 0 ? r : creds_apply(f->p, flags, e);
 }
 
@@ -175,13 +196,12 @@ int ns_final_exec(struct ns_final *f, struct err *e) {
 		return r;
 	if (in_cwd < 0 && (r = enter_cwd(cwd, e)) < 0)
 		return r;
-	if (f->filter->present && !early) {
-		int fd = seccomp_load(f->filter, e);
-		if (fd < 0)
-			return fd;
-		if (f->filter->notify && (r = ns_send(f->channel, NS_MSG_LISTENER, getpid(), NULL, fd)) < 0)
-			return err_sys(e, r, "hand the seccomp listener over");
-	}
+	if (f->filter->present && !early && f->filter->notify && f->in_userns)
+		r = dumpable_set(true, e); /* pidfd_getfd(2) by an ordinary user */
+	if (r == 0 && f->filter->present && !early)
+		r = load_filter(f, e);
+	if (r < 0)
+		return r;
 	execve(f->file, p->args.v, f->env);
 	return err_sys(e, errno, "exec %s", f->file);
 }

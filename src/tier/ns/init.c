@@ -173,13 +173,13 @@ static int run(struct ns_create *p, struct err *e) {
 		return ctx.proc;
 	const char *groups = oci_annotation(s, "run.oci.keep_original_groups");
 	struct ns_final f = { .s = s, .p = &s->process, .id = p->c->id, .filter = &p->filter, .landlock = &p->landlock, .proc = ctx.proc,
-		.in_userns = p->in_userns, .setgroups_denied = p->setgroups_denied, .no_new_keyring = p->o->no_new_keyring,
+		.in_userns = p->in_userns, .setgroups_denied = p->setgroups_denied, .handover = NS_HANDOVER_NONE, .no_new_keyring = p->o->no_new_keyring,
 		.keep_groups = groups && streq(groups, "1"), .keep_fds = p->o->stdio.preserve_fds + p->o->stdio.listen_fds };
 	if ((r = ns_final_prepare(&f, e)) < 0)
 		return r;
 	if ((r = ns_send(p->channel, NS_MSG_READY, 0, NULL, -EBADF)) < 0)
 		return err_sys(e, r, "report ready");
-	if ((r = ns_wait_start(&p->channel, p->listener, e)) < 0)
+	if ((r = ns_wait_start(&p->channel, p->listener, &f.handover, e)) < 0)
 		return r;
 	if (p->o->run_hooks && s->hooks[OCI_HOOK_START_CONTAINER].n && (r = p->o->run_hooks(p->c, OCI_HOOK_START_CONTAINER, p->o->arg, e)) < 0)
 		return r;

@@ -31,7 +31,7 @@
 
 /* ---- channel ----------------------------------------------------------------------------------------------------- */
 
-enum ns_msg { NS_MSG_GO = 1, NS_MSG_PID, NS_MSG_MOUNTED, NS_MSG_READY, NS_MSG_TERMINAL, NS_MSG_LISTENER, NS_MSG_ERROR };
+enum ns_msg { NS_MSG_GO = 1, NS_MSG_PID, NS_MSG_MOUNTED, NS_MSG_READY, NS_MSG_TERMINAL, NS_MSG_ERROR };
 enum { NS_TEXT_MAX = 4096 }; /* error text is cut there */
 struct ns_message {
 	uint32_t type;
@@ -44,6 +44,25 @@ int ns_send(int channel, enum ns_msg type, int code, const char *text, int fd);
 int ns_recv(int channel, struct ns_message *m, int *ret_fd, struct err *e);
 /* Receive until a message of the given type; another one is a protocol error. */
 int ns_expect(int channel, enum ns_msg type, struct err *e);
+
+/*
+ * Handing over a seccomp listener. Between seccomp(2) and execve(2) the child can make no system call that its own filter might send to an agent that
+ * has no descriptor yet: it writes the descriptor's number into a page shared with the starter and spins; the starter takes the descriptor with
+ * pidfd_getfd(2), gives it to the agent, and answers in the same word. The page comes with MSG_GO as a memfd.
+ */
+struct ns_handover {
+	int fd;                     /* memfd, -EBADF: no listener is expected */
+	_Atomic uint32_t *word;     /* 0, descriptor + 1, NS_HANDOVER_DONE; NULL */
+};
+enum { NS_HANDOVER_DONE = 0x7fffffff };
+#define NS_HANDOVER_NONE { -EBADF, NULL }
+/* Who gets listeners, kept as "ns.notify" in the state directory (path, NUL, metadata, NUL), since start has no spec at hand. */
+int ns_agent_save(int state_fd, const struct seccomp_filter *f, struct err *e) MUST_CHECK;
+int ns_handover_new(struct ns_handover *ret, struct err *e) MUST_CHECK;
+int ns_handover_map(int fd, struct ns_handover *ret, struct err *e) MUST_CHECK; /* takes fd */
+void ns_handover_close(struct ns_handover *h);
+/* Child, no system call: offer the listener and wait for the answer. Traps when none comes in some seconds. */
+void ns_handover_offer(struct ns_handover *h, int listener);
 
 /* ---- creation ----------------------------------------------------------------------------------------------------- */
 
@@ -99,6 +118,7 @@ struct ns_final {
 	bool in_userns, setgroups_denied, no_new_keyring, is_exec, keep_groups;
 	unsigned keep_fds;        /* fds 3 .. 3+n-1 */
 	int channel;              /* errors go there; closed by execve */
+	struct ns_handover handover;
 	/* made by ns_final_prepare() */
 	char *file;               /* program, resolved */
 	char **env;
@@ -115,6 +135,8 @@ int ns_find_program(const char *name, const char *path, const char *cwd, char **
 char *ns_home(uint32_t uid);
 /* Value in an environment list, NULL when absent. */
 const char *ns_env(const struct oci_strings *env, const char *name);
+/* Close every descriptor from first on but those in keep (negative ones are skipped; the array is sorted in place). */
+void ns_close_others(unsigned first, int *keep, size_t n);
 /* Signal dispositions and mask as a new program expects them. */
 void ns_reset_signals(void);
 
@@ -129,14 +151,14 @@ int ns_op_mounts_remove(struct tier_container *c, const struct oci_mount *m, siz
 /* Listening socket `name` in a state directory; connect to it. */
 int ns_listen(int dirfd, const char *name, struct err *e) MUST_CHECK;
 int ns_connect(int dirfd, const char *name, struct err *e) MUST_CHECK;
-/* Child: wait for MSG_GO on the channel, or on a connection to listener, which becomes the channel. Ends the process when the other side is gone. */
-int ns_wait_start(int *channel, int listener, struct err *e) MUST_CHECK;
+/* Child: wait for MSG_GO on the channel, or on a connection to listener, which becomes the channel. What came with it is in *ret (may be none). */
+int ns_wait_start(int *channel, int listener, struct ns_handover *ret, struct err *e) MUST_CHECK;
 /* For a process in a user namespace, from outside: rlimits (raising takes CAP_SYS_RESOURCE in the initial namespace) and oom_score_adj (its /proc files are
  * root's while it is not dumpable; without the right to it, left as it is, as runc does). */
 int ns_outside_limits(pid_t pid, const struct oci_process *p, struct err *e) MUST_CHECK;
 /* Say go and hear how execve went. Seccomp listeners are handed on; a terminal ends up in io (NULL: none is expected). */
-int ns_go(struct tier_container *c, int channel, pid_t pid, struct tier_stdio *io, struct err *e) MUST_CHECK;
+int ns_go(struct tier_container *c, int channel, pid_t pid, int pidfd, struct tier_stdio *io, struct err *e) MUST_CHECK;
 /* The second half of it. */
-int ns_watch(struct tier_container *c, int channel, pid_t pid, struct tier_stdio *io, struct err *e) MUST_CHECK;
+int ns_watch(struct tier_container *c, int channel, pid_t pid, int pidfd, struct ns_handover *h, struct tier_stdio *io, struct err *e) MUST_CHECK;
 
 #endif

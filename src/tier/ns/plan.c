@@ -151,7 +151,7 @@ int ns_plan(struct ns_create *p, struct err *e) {
 		return r;
 	if ((r = seccomp_prepare(p->s, p->o->state_root_fd, &p->filter, e)) < 0 || (r = seccomp_check_start(&p->filter, e)) < 0)
 		return err_wrap(e, r, "seccomp");
-	if ((r = plan_sources(p, e)) < 0)
+	if ((r = ns_agent_save(p->c->state_fd, &p->filter, e)) < 0 || (r = plan_sources(p, e)) < 0)
 		return r;
 	p->shared_exe = exe_share();
 	if (p->c->cgroup && (r = cgroup_join_open(p->c->cgroup, &p->cgroups, e)) < 0)
