@@ -140,7 +140,7 @@ static void prepare(struct process *p, int sig)
 /* init is protected from what it has no handler for, as the first process of a pid namespace is (signals from outside: control.c). */
 static bool protected_init(struct process *p, struct task *t, int sig)
 {
-	return p == K.init && t->sighand->action[sig - 1].handler == 0 && (SIG_UNBLOCKABLE & SIG_BIT(sig) || !signal_default_ignored(sig));
+	return p == K.init && t->sighand->action[sig - 1].handler == 0 && !(t->blocked & SIG_BIT(sig)) && (SIG_UNBLOCKABLE & SIG_BIT(sig) || !signal_default_ignored(sig));
 }
 
 int send_signal_task(struct task *t, int sig, const struct guest_siginfo *info)
