@@ -11,14 +11,16 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "sys/fd.h"
 #include "tier/sentry/abi/abi.h"
+#include "tier/sentry/config.h"
 #include "tier/sentry/confine.h"
 #include "tier/sentry/gate/host.h"
 #include "tier/sentry/sentry.h"
 
 struct option_row { struct option o; const char *arg, *help; };
 enum { OPT_ROOTFS = 256, OPT_STRACE, OPT_STRACE_JSON, OPT_STRACE_FILE, OPT_SHOW_FILTERS, OPT_MD, OPT_HOSTNAME, OPT_CWD, OPT_ENV, OPT_OVERLAY, OPT_USER,
-	OPT_UNCONFINED, OPT_STATS, OPT_READONLY, OPT_QUIET, OPT_HELP };
+	OPT_UNCONFINED, OPT_CONFIG, OPT_CONTROL, OPT_READY, OPT_STATS, OPT_READONLY, OPT_QUIET, OPT_HELP };
 static const struct option_row rows[] = {
 	{ { "rootfs", 1, NULL, OPT_ROOTFS }, "DIR", "root file system of the container" },
 	{ { "overlay", 0, NULL, OPT_OVERLAY }, NULL, "changes to the rootfs stay in memory" },
@@ -33,6 +35,9 @@ static const struct option_row rows[] = {
 	{ { "stats", 1, NULL, OPT_STATS }, "FILE", "write calls, support level and counts at the end" },
 	{ { "quiet", 0, NULL, OPT_QUIET }, NULL, "no messages of the sentry itself" },
 	{ { "unconfined", 0, NULL, OPT_UNCONFINED }, NULL, "do not confine the sentry itself (debugging)" },
+	{ { "config-fd", 1, NULL, OPT_CONFIG }, "FD", "configuration records (used by the runtime)" },
+	{ { "control-fd", 1, NULL, OPT_CONTROL }, "FD", "listening control socket (used by the runtime)" },
+	{ { "ready-fd", 1, NULL, OPT_READY }, "FD", "where to say that all is prepared (used by the runtime)" },
 	{ { "show-filters", 0, NULL, OPT_SHOW_FILTERS }, NULL, "print the filter tables with reasons and counts" },
 	{ { "syscalls-md", 0, NULL, OPT_MD }, NULL, "print docs/syscalls.md" },
 	{ { "help", 0, NULL, OPT_HELP }, NULL, "this text" },
@@ -68,13 +73,33 @@ static int finish(int status)
 	return WEXITSTATUS(status);
 }
 
+/* Started by the runtime as pid 1 of the container's namespaces. */
+static int run_configured(struct sentry_options *o, int fd)
+{
+	struct arena a = ARENA_INIT;
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	_cleanup_err_ struct err e = ERR_INIT;
+	int status = fd_read_rest(fd, &b, SENTRY_CONFIG_MAX);
+	close(fd);
+	o->default_mounts = false;
+	o->is_init = true;
+	o->log_fd = -EBADF; /* the container's standard error is not ours to write to */
+	fcntl(o->control_fd, F_SETFD, FD_CLOEXEC);
+	fcntl(o->ready_fd, F_SETFD, FD_CLOEXEC);
+	if (status >= 0)
+		status = sentry_config_parse(&a, b.s, b.len, o, &e);
+	if (status >= 0)
+		status = sentry_run(o, &e);
+	_exit(status < 0 ? 126 : finish(status));
+}
+
 int main(int argc, char **argv)
 {
 	struct option opts[ARRAY_SIZE(rows) + 1] = { 0 };
-	struct sentry_options o = { .default_mounts = true, .confine = true, .strace_fd = 2, .log_fd = 2, .stats_fd = -EBADF, .control_fd = -EBADF, .start_fd = -EBADF };
+	struct sentry_options o = { .default_mounts = true, .confine = true, .strace_fd = 2, .log_fd = 2, .stats_fd = -EBADF, .control_fd = -EBADF, .ready_fd = -EBADF };
 	char **env = NULL;
 	size_t n_env = 0;
-	int c;
+	int c, config = -EBADF;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		opts[i] = rows[i].o;
 	while ((c = getopt_long(argc, argv, "+", opts, NULL)) != -1) {
@@ -97,12 +122,17 @@ int main(int argc, char **argv)
 		case OPT_STATS: o.stats_fd = open(optarg, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644); break;
 		case OPT_QUIET: o.log_fd = -EBADF; break;
 		case OPT_UNCONFINED: o.confine = false; break;
+		case OPT_CONFIG: config = atoi(optarg); break;
+		case OPT_CONTROL: o.control_fd = atoi(optarg); break;
+		case OPT_READY: o.ready_fd = atoi(optarg); break;
 		case OPT_SHOW_FILTERS: return show_filters();
 		case OPT_MD: return print(syscalls_markdown);
 		case OPT_HELP: usage(stdout); return 0;
 		default: usage(stderr); return 125;
 		}
 	}
+	if (config >= 0)
+		return run_configured(&o, config);
 	if (!o.rootfs || optind >= argc) {
 		usage(stderr);
 		return 125;

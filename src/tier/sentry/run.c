@@ -12,6 +12,7 @@
 
 #include "base/str.h"
 #include "tier/sentry/confine.h"
+#include "tier/sentry/control.h"
 #include "tier/sentry/fs/tty.h"
 #include "tier/sentry/gate/host.h"
 #include "tier/sentry/mm/mm.h"
@@ -20,6 +21,7 @@
 #include "tier/sentry/vfs/vfs.h"
 
 static int *mount_fds; /* of o->mounts */
+static struct fs_context container_root; /* where processes from outside begin */
 
 static int open_sources(const struct sentry_options *o, int *ret_root, struct err *e)
 {
@@ -158,12 +160,12 @@ static int build_root(struct task *t, const struct sentry_options *o, int root_f
 	return 0;
 }
 
-static int open_stdio(struct task *t, const struct sentry_options *o)
+static int open_stdio(struct task *t, const struct sentry_options *o, const int stdio[3])
 {
 	if (!(t->files = fdtable_new()))
 		return -ENOMEM;
 	for (int fd = 0; fd < 3; fd++) {
-		int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		int copy = fcntl(stdio[fd], F_DUPFD_CLOEXEC, 3);
 		if (copy < 0)
 			continue;
 		int fl = fcntl(copy, F_GETFL);
@@ -255,7 +257,9 @@ static char **copy_strings(char *const *v)
 	return out ? out : calloc(1, sizeof(*out));
 }
 
-struct first_exec { char path[PATH_MAX_]; char **argv, **envp; int result; bool done; };
+struct first_exec { char path[PATH_MAX_]; char **argv, **envp; int result; bool done, owned; };
+static struct first_exec init_exec;
+static struct task *init_task; /* waits for the start */
 
 /* The twin's first act: load the program into a fresh address space. */
 static void first_exec(struct task *t)
@@ -270,67 +274,148 @@ static void first_exec(struct task *t)
 	}
 	if (!rc)
 		rc = (int)task_exec(t, f, x->path, TAKE(x->argv), x->envp, false);
+	if (!rc && t->dying)
+		rc = -ENOEXEC;
 	x->result = rc;
 	x->done = true;
+	pthread_cond_broadcast(&K.done);
 	if (rc < 0) {
-		process_kill(t->proc, 127 << 8);
+		process_kill(t->proc, (rc == -ENOENT ? 127 : 126) << 8);
 		return;
 	}
-	if (!t->dying)
-		gate_resume(t);
+	gate_resume(t);
 	t->no_result = false;
 }
 
-static int make_init(const struct sentry_options *o, int root_fd, struct first_exec *x, struct err *e)
+/* A process that comes from outside: session, credentials, streams, program; its twin is not started yet. */
+static int make_process(const struct sentry_options *o, const int stdio[3], int root_fd, struct first_exec *x, struct task **ret, struct err *e)
 {
 	struct process *p = process_alloc();
 	struct task *t = p ? task_alloc(p) : NULL;
 	int rc;
 	if (!t)
-		return err_set(e, ENOMEM, "init process");
+		return err_set(e, ENOMEM, "no memory for a process");
 	p->pid = t->tid;
 	p->leader = t;
-	K.init = p;
 	process_bind(p->pid, p);
 	K.n_processes++;
 	struct session *s = session_new(p->pid);
 	process_set_pgrp(p, pgrp_new(p->pid, s));
+	session_put(s);
 	init_limits(p, o);
 	t->cred = cred_new_root();
 	t->sighand = sighand_new();
 	t->mm = mm_new();
-	if ((rc = build_root(t, o, root_fd, e)) < 0)
-		return rc;
+	if (!K.init) {
+		K.init = p;
+		if ((rc = build_root(t, o, root_fd, e)) < 0)
+			return rc;
+		container_root = (struct fs_context){ .refs = 1, .root = path_copy(&t->fs->root), .cwd = path_copy(&t->fs->root), .umask = 022, .ns = t->fs->ns };
+		container_root.ns->refs++;
+	} else if (!(t->fs = fs_context_dup(&container_root))) {
+		return err_set(e, ENOMEM, "no memory for a process");
+	}
 	cred_install(t, initial_cred(o));
 	t->no_new_privs = o->no_new_privs;
 	if (o->umask)
 		t->fs->umask = o->umask & 0777;
-	if ((rc = open_stdio(t, o)) < 0)
+	if ((rc = open_stdio(t, o, stdio)) < 0)
 		return err_sys(e, rc, "standard streams");
 	if (o->cwd && *o->cwd) {
 		struct path cwd;
 		if ((rc = path_walk(t, &t->fs->root, o->cwd, WALK_FOLLOW | WALK_DIRECTORY, &cwd)) < 0)
-			return err_sys(e, rc, "working directory %s", o->cwd);
+			return err_sys(e, rc, "chdir to cwd (\"%s\") set in config.json failed", o->cwd);
 		path_put(&t->fs->cwd);
 		t->fs->cwd = cwd;
 	}
 	if ((rc = find_program(t, o->argv[0], o->envp, x->path)) < 0)
-		return err_sys(e, rc, "exec %s", o->argv[0]);
+		return err_sys(e, rc, "exec: \"%s\"", o->argv[0]);
 	x->argv = copy_strings(o->argv);
-	x->envp = o->envp;
+	x->envp = copy_strings(o->envp);
 	t->first = first_exec;
 	t->first_arg = x;
-	if ((rc = confine_filter(o, e)) < 0)
+	*ret = t;
+	return 0;
+}
+
+int container_start(struct err *e)
+{
+	int rc = 0;
+	kernel_lock();
+	if (!init_task) {
+		rc = err_set(e, EINVAL, "the container was started already");
+	} else if ((rc = task_start(TAKE(init_task))) < 0) {
+		rc = err_sys(e, rc, "twin thread");
+	} else {
+		while (!init_exec.done && !K.shutting_down)
+			pthread_cond_wait(&K.done, &K.lock);
+		rc = init_exec.result < 0 ? err_sys(e, init_exec.result, "exec: \"%s\"", init_exec.path) : 0;
+	}
+	kernel_unlock();
+	return rc;
+}
+
+int container_exec(const struct sentry_options *o, const int stdio[3], void *hostctx, struct err *e)
+{
+	struct first_exec *x = calloc(1, sizeof(*x));
+	struct task *t = NULL;
+	if (!x || init_task || K.shutting_down) {
+		free(x);
+		return err_set(e, ESRCH, "the container is not running");
+	}
+	int rc = make_process(o, stdio, -EBADF, x, &t, e);
+	if (rc < 0)
 		return rc;
-	rc = task_start(t);
-	return rc < 0 ? err_sys(e, rc, "twin thread") : 0;
+	struct process *p = t->proc;
+	int pid = p->pid;
+	p->hostctx = hostctx;
+	p->auto_reap = true;
+	if ((rc = task_start(t)) < 0)
+		return err_sys(e, rc, "twin thread");
+	while (!x->done && process_by_pid(pid) == p)
+		pthread_cond_wait(&K.done, &K.lock);
+	rc = x->done ? x->result : -ESRCH;
+	if (rc < 0)
+		err_sys(e, rc, "exec: \"%s\"", o->argv[0]);
+	strv_free(x->envp);
+	free(x);
+	return rc < 0 ? rc : pid;
+}
+
+static int say_ready(const struct sentry_options *o, int code, const struct err *e)
+{
+	struct { uint32_t type; int32_t value, value2; char text[500]; } m = { .value = code };
+	if (o->ready_fd < 0)
+		return 0;
+	if (code < 0)
+		snprintf(m.text, sizeof(m.text), "%s", err_msg(e));
+	int rc = write(o->ready_fd, &m, sizeof(m)) < 0 ? -errno : 0;
+	close(o->ready_fd);
+	return rc;
+}
+
+static int start_up(const struct sentry_options *o, struct err *e)
+{
+	static const int stdio[3] = { 0, 1, 2 };
+	int root_fd, rc;
+	if ((rc = confine_early(o, e)) < 0 || (rc = open_sources(o, &root_fd, e)) < 0 || (rc = zygote_spawn(e)) < 0)
+		return rc;
+	if ((rc = zygote_adopt(e)) < 0 || (rc = notifier_start(e)) < 0 || (rc = reaper_start(e)) < 0)
+		return rc;
+	if ((rc = confine_late(o, e)) < 0 || (rc = confine_signals(e)) < 0)
+		return rc;
+	if (o->control_fd >= 0 && (rc = control_serve(o->control_fd, e)) < 0)
+		return rc;
+	kernel_lock();
+	rc = make_process(o, stdio, root_fd, &init_exec, &init_task, e);
+	kernel_unlock();
+	return rc < 0 ? rc : confine_filter(o, e);
 }
 
 int sentry_run(const struct sentry_options *o, struct err *e)
 {
-	static struct first_exec x;
 	sigset_t all;
-	int root_fd, rc;
+	int rc;
 	K.opt = o;
 	K.boot_ns = now_ns(CLOCK_BOOTTIME);
 	kernel_init();
@@ -340,23 +425,16 @@ int sentry_run(const struct sentry_options *o, struct err *e)
 		return err_set(e, ENOMEM, "out of memory");
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, NULL);
-	if ((rc = confine_early(o, e)) < 0 || (rc = open_sources(o, &root_fd, e)) < 0 || (rc = zygote_spawn(e)) < 0)
+	rc = start_up(o, e);
+	say_ready(o, rc, e);
+	if (rc < 0)
 		return rc;
-	if ((rc = zygote_adopt(e)) < 0 || (rc = notifier_start(e)) < 0 || (rc = reaper_start(e)) < 0)
-		return rc;
-	if ((rc = confine_late(o, e)) < 0 || (rc = confine_signals(e)) < 0)
+	if (o->control_fd < 0 && (rc = container_start(e)) < 0)
 		return rc;
 	kernel_lock();
-	rc = make_init(o, root_fd, &x, e);
-	if (rc < 0) {
-		kernel_unlock();
-		return rc;
-	}
 	while (!K.shutting_down)
 		pthread_cond_wait(&K.done, &K.lock);
 	rc = K.exit_status;
-	if (x.done && x.result < 0)
-		rc = err_sys(e, x.result, "exec %s", o->argv[0]);
 	kernel_unlock();
 	return rc;
 }

@@ -111,7 +111,7 @@ struct sentry_options {
 	bool confine;                  /* namespaces, empty root, capabilities, filter */
 	bool terminal;                 /* fd 0 is a terminal that becomes the init's controlling one */
 	int control_fd;                /* listening socket of the tier, -EBADF: none */
-	int start_fd;                  /* read one byte before the first guest instruction, -EBADF: start at once */
+	int ready_fd;                  /* told when everything is prepared, or why not; -EBADF: none */
 };
 
 /* Run a container; returns the wait status of its init, or a negative errno before the guest started. */

@@ -21,8 +21,6 @@ void posix_timers_drop(struct process *p) { (void)p; }
 void seccomp_task_exit(struct task *t) { (void)t; }
 /* sys_ipc.c */
 void ipc_task_exit(struct task *t, bool last) { (void)t, (void)last; }
-/* control.c */
-void control_exec_done(struct process *p, int status) { (void)p, (void)status; }
 /* fs/tty.c */
 void tty_session_gone(struct session *s) { s->tty = NULL; }
 int tty_open_current(struct task *t, struct inode *i, struct file *f) { (void)t, (void)i, (void)f; return -ENXIO; }

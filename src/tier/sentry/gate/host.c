@@ -20,7 +20,7 @@ static struct list retired = LIST_INIT(retired);
 
 /* ---- arenas and slots -------------------------------------------------------------------------------------------- */
 
-struct arena_mem *arena_new(void)
+struct arena_mem *gate_arena_new(void)
 {
 	struct arena_mem *a = calloc(1, sizeof(*a));
 	if (!a)
@@ -36,7 +36,7 @@ struct arena_mem *arena_new(void)
 	return a;
 }
 
-static void arena_put(struct arena_mem *a)
+static void gate_arena_put(struct arena_mem *a)
 {
 	struct retired *r, *n;
 	if (--a->refs)
@@ -104,7 +104,7 @@ void as_put(struct host_as *as)
 		return;
 	as_kill(as);
 	list_del(&as->node);
-	arena_put(as->arena);
+	gate_arena_put(as->arena);
 	free(as);
 }
 
@@ -278,7 +278,7 @@ int gate_prepare(struct task *t, struct task *child, int kind)
 	struct arena_mem *arena = t->as->arena;
 	int slot;
 	if (kind == GATE_FORK) {
-		if (!(arena = arena_new()))
+		if (!(arena = gate_arena_new()))
 			return -ENOMEM;
 		slot = (int)t->slot;
 		slot_take(arena, t->slot);
@@ -287,7 +287,7 @@ int gate_prepare(struct task *t, struct task *child, int kind)
 			if (child->mb)
 				munmap(child->mb, SLOT_SIZE);
 			child->mb = NULL;
-			arena_put(arena);
+			gate_arena_put(arena);
 			return -ENOMEM;
 		}
 	} else {

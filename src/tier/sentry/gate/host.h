@@ -76,7 +76,7 @@ void grant_drop(struct grant *g);
 enum { GRANT_THREAD, GRANT_VFORK, GRANT_FORK, GRANT_MMAP };
 void grants_drop_task(struct task *t); /* the task goes: nobody may claim it any more */
 
-struct arena_mem *arena_new(void);
+struct arena_mem *gate_arena_new(void);
 struct mailbox *slot_map(struct arena_mem *a, unsigned slot);
 struct host_as *as_new(struct arena_mem *arena);
 extern struct list all_as;

@@ -132,7 +132,7 @@ int zygote_spawn(struct err *e)
 		return rc;
 	guest_filter_prepare();
 	waitq_init(&zygote_free);
-	struct arena_mem *arena = arena_new();
+	struct arena_mem *arena = gate_arena_new();
 	if (!arena || !(zygote.as = as_new(arena)) || !(zygote.mb = slot_map(arena, 0)))
 		return err_set(e, ENOMEM, "zygote: out of memory");
 	arena->slot_used[0] = 1;
