@@ -7,6 +7,7 @@
 #include "confine/intelrdt.h"
 #include "sys/fd.h"
 #include "sys/kernel.h"
+#include "tier/ns/criu.h"
 #include "tier/ns/ns.h"
 
 int ns_op_start(struct tier_container *c, struct err *e) {
@@ -45,14 +46,14 @@ static int update_op(struct tier_container *c, const struct oci_resources *r, st
 static int destroy_op(struct tier_container *c, struct err *e) {
 	(void)e;
 	/* Mounts and namespaces end with the processes; what is left is our socket. Two-phase execs that were never started: their sockets. */
-	static const char *const files[] = { "ns.start", "ns.notify" };
+	static const char *const files[] = { "ns.start", "ns.notify", "ns.criu.pid" };
 	for (size_t i = 0; c->state_fd >= 0 && i < ARRAY_SIZE(files); i++)
 		unlinkat(c->state_fd, files[i], 0);
 	return 0;
 }
 
 static int probe_op(struct tier_probe *ret) {
-	*ret = (struct tier_probe){ .usable = true, .caps = TIER_EXEC | TIER_PAUSE | TIER_UPDATE | TIER_STATS | TIER_TERMINAL | TIER_MOUNTS | TIER_TWO_PHASE_EXEC };
+	*ret = (struct tier_probe){ .usable = true, .caps = TIER_EXEC | TIER_PAUSE | TIER_UPDATE | TIER_STATS | TIER_CHECKPOINT | TIER_TERMINAL | TIER_MOUNTS | TIER_TWO_PHASE_EXEC };
 	/* mount_setattr(2) is the youngest call that the mounts need. An impossible flag: EINVAL from a kernel that has it. */
 	if (sys_mount_setattr(-1, "", ~0U, NULL) < 0 && errno == ENOSYS) {
 		ret->usable = false;
@@ -74,5 +75,7 @@ const struct tier_ops tier_ns = {
 	.pause = pause_op,
 	.resume = resume_op,
 	.update = update_op,
+	.checkpoint = ns_op_checkpoint,
+	.restore = ns_op_restore,
 	.destroy = destroy_op,
 };
