@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "cmd/oci/match.h"
 #include "cmd/oci/opt.h"
 #include "engine/engine.h"
 
@@ -250,6 +251,27 @@ static void option_errors(void **state) {
 	assert_int_equal(parse(&v, &p, false, WORDS(w_maybe)), -EINVAL);
 }
 
+static void patterns(void **state) {
+	(void)state;
+	static const struct { const char *pattern, *text; bool hit; } rows[] = {
+		{ "", "x", true }, { "b", "abc", true }, { "^b", "abc", false }, { "^a", "abc", true }, { "c$", "abc", true }, { "b$", "abc", false }, { "^abc$", "abc", true },
+		{ "a.c", "abc", true }, { "a.*c$", "axxxc", true }, { "^a*$", "aaaa", true }, { "^a*$", "aab", false }, { "^a+$", "", false }, { "^ab?c$", "ac", true },
+		{ "^ab?c$", "abbc", false }, { "^web-[0-9]+$", "web-12", true }, { "^web-[0-9]+$", "web-", false }, { "^[^a-c]$", "d", true }, { "^[^a-c]$", "b", false },
+		{ "^(a|b)c$", "bc", true }, { "^(a|b)c$", "cc", false }, { "foo|bar", "xbary", true }, { "^(ab)+$", "ababab", true }, { "^(ab)+$", "ababa", false },
+		{ "^(a|bc)*d$", "abcabcd", true }, { "^x(y(z|w))?$", "xyw", true }, { "^a\\.b$", "a.b", true }, { "^a\\.b$", "axb", false }, { "[]x]", "]", true },
+		{ "^(a*)*b$", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac", false },
+	};
+	static const char *const bad[] = { "*a", "a**b|*", "(", "(a", "a)", "[a", "+", "a\\", "^*" };
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_int_equal(match_check(rows[i].pattern), 0);
+		if (match(rows[i].pattern, rows[i].text) != rows[i].hit)
+			fail_msg("\"%s\" on \"%s\"", rows[i].pattern, rows[i].text);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (match_check(bad[i]) == 0)
+			fail_msg("accepted: %s", bad[i]);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(record_round_trip),
@@ -263,6 +285,7 @@ int main(void) {
 		cmocka_unit_test(option_spellings),
 		cmocka_unit_test(option_operands),
 		cmocka_unit_test(option_errors),
+		cmocka_unit_test(patterns),
 	};
 	return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
 }

@@ -1,11 +1,11 @@
 /* start, state, pause, resume, kill, delete: commands without much of their own. */
 #include <errno.h>
 #include <inttypes.h>
-#include <regex.h>
 #include <stdio.h>
 #include <time.h>
 
 #include "cmd/oci/cli.h"
+#include "cmd/oci/match.h"
 #include "wire/json.h"
 
 /* ---- start -------------------------------------------------------------------------------------------------------- */
@@ -112,20 +112,18 @@ static const struct opt delete_opts[] = {
 
 /* fn for every container whose id matches; the first error is returned after all were tried. */
 static int each_match(struct cli *cli, const char *pattern, int (*fn)(struct cli *, const char *, void *, struct err *), void *arg, struct err *e) {
-	regex_t re;
 	char **ids = NULL;
 	size_t n = 0;
-	if (regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB) != 0)
+	if (match_check(pattern) < 0)
 		return err_set(e, EINVAL, "\"%s\" is not a regular expression", pattern);
 	int r = engine_list(&cli->eng, &ids, &n, e);
 	for (size_t i = 0; r == 0 && i < n; i++)
-		if (regexec(&re, ids[i], 0, NULL, 0) == 0) {
+		if (match(pattern, ids[i])) {
 			int one = fn(cli, ids[i], arg, e);
 			if (one < 0 && one != -ENOENT)
 				r = one;
 		}
 	strv_free(ids);
-	regfree(&re);
 	return r;
 }
 
@@ -141,7 +139,9 @@ static int kill_one(struct cli *cli, const char *id, void *arg, struct err *e) {
 static int run_kill(struct cli *cli, const void *opts, int argc, char **argv, struct err *e) {
 	const struct many_cmd *o = opts;
 	const char *name = argc > 1 ? argv[1] : "SIGTERM";
-	struct kill_request k = { oci_signal_number(*name == '-' ? name + 1 : name), o->all };
+	if (*name == '-')
+		name++;
+	struct kill_request k = { streq(name, "0") ? 0 : oci_signal_number(name), o->all }; /* 0: only asks whether it could be signalled */
 	if (k.sig < 0)
 		return err_set(e, EINVAL, "unknown signal \"%s\"", name);
 	return o->regex ? each_match(cli, argv[0], kill_one, &k, e) : kill_one(cli, argv[0], &k, e);
