@@ -12,7 +12,7 @@
 
 enum {
 	PAGE = 256 * 1024,
-	POOL_PAGES = 64,      /* 16 MiB for all streams of the process */
+	POOL_PAGES = 40,      /* 10 MiB for all streams of the process */
 	RESERVE_PAGES = 4,
 	PIECE = 4 * 1024 * 1024,
 	LARGE = 24 * 1024 * 1024, /* smaller blobs come over one connection */
@@ -105,6 +105,7 @@ struct fetch {
 	bool ignored;   /* the server sent all instead of a range, and this is not the first piece */
 	bool checked;
 	bool progress;
+	bool overlong;  /* the whole blob comes where a piece was asked for: cut when the piece is there */
 };
 
 /* The first bytes of a response decide whether ranges work. */
@@ -130,6 +131,7 @@ static int check_response(struct fetch *f, const struct http_resp *resp) {
 	}
 	if (s->ranges_known) { /* honoured before, not now: what comes before the piece is dropped */
 		f->skip = f->p->off + f->p->got;
+		f->overlong = true;
 		return 0;
 	}
 	f->ignored = true;
@@ -150,6 +152,9 @@ static int on_bytes(void *ctx, const void *data, size_t n, const struct http_res
 		d += k;
 		n -= k;
 	}
+	bool cut = r >= 0 && f->overlong && n >= f->p->len - f->p->got;
+	if (cut)
+		n = (size_t)(f->p->len - f->p->got);
 	if (r >= 0 && n > f->p->len - f->p->got)
 		r = -EMSGSIZE; /* more than the manifest says */
 	while (r >= 0 && n) {
@@ -177,7 +182,7 @@ static int on_bytes(void *ctx, const void *data, size_t n, const struct http_res
 		if (g->len == PAGE || f->p->got == f->p->len)
 			pthread_cond_broadcast(&s->changed);
 	}
-	if (s->stop && r >= 0)
+	if ((s->stop || cut) && r >= 0)
 		r = -ECANCELED;
 	pthread_mutex_unlock(&s->lock);
 	return r;

@@ -51,9 +51,8 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx) {
 	n *= size;
 	curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &x->resp->status);
 	if (x->req->sink && (x->resp->status == 200 || x->resp->status == 206)) {
+		x->resp->received += n; /* also when the sink refuses: the caller must not repeat the request by itself */
 		x->failed = x->req->sink(x->req->ctx, data, n, x->resp);
-		if (x->failed >= 0)
-			x->resp->received += n;
 	} else if (x->resp->body.len + n > HTTP_MAX_BODY)
 		x->failed = -EFBIG;
 	else

@@ -15,7 +15,7 @@
 #include "wire/erofs_write.h"
 
 enum {
-	RING = 8,
+	RING = 5,
 	RING_BUF = 256 * 1024,
 	WRITEBACK = 8 * 1024 * 1024, /* start writing to disk this often, so that the fsync at the end has little left */
 };
@@ -28,7 +28,7 @@ struct pipeline {
 	uint8_t *buf[RING];
 	size_t len[RING];
 	unsigned put, got; /* positions, free running */
-	bool eof, stop, lent;
+	bool eof, stop, lent, wrong_digest;
 	int failed;
 	struct err err;
 	EVP_MD_CTX *blob_sha, *tar_sha;
@@ -59,6 +59,21 @@ static int finish_digest(EVP_MD_CTX *c, char ret[DIGEST_MAX]) {
 		return -EIO;
 	digest_hex_of(raw, ret);
 	return 0;
+}
+
+/* When anything went wrong, a blob that is not what the manifest says is the cause worth telling: the rest is read for its digest only. */
+static void blame_digest(struct pipeline *p, struct err *e) {
+	_cleanup_err_ struct err ignored = ERR_INIT;
+	const uint8_t *rest;
+	ssize_t n;
+	if (!p->src->digest)
+		return;
+	while ((n = blob_fill(p, &rest, &ignored)) > 0)
+		;
+	if (n < 0 || finish_digest(p->blob_sha, p->info->digest) < 0 || streq(p->src->digest, p->info->digest))
+		return;
+	err_set(e, EBADMSG, "blob has digest %s, not %s as the manifest says", p->info->digest, p->src->digest);
+	p->wrong_digest = true;
 }
 
 static int decode(struct pipeline *p, struct decomp *d, struct err *e) {
@@ -113,9 +128,13 @@ static void *decoder(void *ctx) {
 	struct decomp *d = decomp_new(blob_fill, p);
 	int r = d ? decode(p, d, &e) : err_set(&e, ENOMEM, "out of memory");
 	decomp_free(d);
+	/* The digest error of decode() itself comes last and needs no second look; a bomb is not read to its end. */
+	if (r < 0 && !p->info->digest[0] && r != -EFBIG && r != -ENOMEM)
+		blame_digest(p, &e);
 	pthread_mutex_lock(&p->lock);
 	p->eof = true;
-	if (r < 0 && !p->stop) {
+	if (r < 0 && (!p->stop || p->wrong_digest)) {
+		r = p->wrong_digest ? -EBADMSG : r;
 		p->failed = r;
 		err_move(&p->err, &e);
 	}
@@ -320,7 +339,7 @@ int layer_unpack(const struct layer_source *src, int image_fd, int split_fd, str
 		pthread_cond_broadcast(&p.changed);
 		pthread_mutex_unlock(&p.lock);
 		pthread_join(th, NULL);
-		if (r >= 0 && p.failed) { /* the blob's digest is known last */
+		if (p.failed && (r >= 0 || p.wrong_digest)) { /* the blob's digest is known last */
 			r = p.failed;
 			err_set(e, r, "%s", err_msg(&p.err));
 		}

@@ -9,7 +9,7 @@
 #include "store/edit.h"
 #include "store/snapshot.h"
 
-enum { IN_BUF = 256 * 1024, OUT_BUF = 256 * 1024 };
+enum { IN_BUF = 256 * 1024, UPLOAD_ATTEMPTS = 3 };
 
 /* ---- a layer as gzip ---- */
 
@@ -115,21 +115,32 @@ struct push {
 };
 
 /* A blob that was seen for this layer before: somewhere it is already packed. */
+struct candidate {
+	char digest[DIGEST_MAX], repo[REF_PATH_MAX + 1], type[96];
+	uint64_t size;
+};
+
 struct candidates {
-	char digest[8][DIGEST_MAX], repo[8][REF_PATH_MAX + 1], type[8][96];
-	uint64_t size[8];
+	struct candidate v[8];
 	size_t n;
+	const char *preferred; /* digest that comes first */
 };
 
 static int on_blob(void *ctx, const char *digest, const char *repo, uint64_t size, const char *type) {
 	struct candidates *c = ctx;
 	if (!*type)
 		return 0;
-	snprintf(c->digest[c->n], DIGEST_MAX, "%s", digest);
-	snprintf(c->repo[c->n], sizeof(c->repo[0]), "%s", repo);
-	snprintf(c->type[c->n], sizeof(c->type[0]), "%s", type);
-	c->size[c->n] = size;
-	return ++c->n == ARRAY_SIZE(c->digest);
+	struct candidate *x = &c->v[c->n];
+	snprintf(x->digest, sizeof(x->digest), "%s", digest);
+	snprintf(x->repo, sizeof(x->repo), "%s", repo);
+	snprintf(x->type, sizeof(x->type), "%s", type);
+	x->size = size;
+	if (streq(digest, c->preferred)) {
+		struct candidate first = c->v[0];
+		c->v[0] = *x;
+		*x = first;
+	}
+	return ++c->n == ARRAY_SIZE(c->v);
 }
 
 static void tell(struct push *p, enum pull_event ev, uint64_t bytes) {
@@ -143,20 +154,22 @@ static void tell(struct push *p, enum pull_event ev, uint64_t bytes) {
 }
 
 static int already_there(struct push *p, struct layer_row *l, struct err *e) {
-	struct candidates c = { .n = 0 };
+	/* The form that the image's own manifest names comes first, so that its digest stays. */
+	struct candidates c = { .preferred = l->digest };
 	int r = index_layer_blobs(p->s, l->diffid, p->to.host, on_blob, &c, e);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < c.n; i++) {
-		r = registry_has_blob(p->reg, p->h, p->to.path, c.digest[i], e);
-		if (r == 0 && c.repo[i][0] && !streq(c.repo[i], p->to.path))
-			r = registry_mount_blob(p->reg, p->h, p->to.path, c.digest[i], c.repo[i], e);
+		struct candidate *x = &c.v[i];
+		r = registry_has_blob(p->reg, p->h, p->to.path, x->digest, e);
+		if (r == 0 && x->repo[0] && !streq(x->repo, p->to.path))
+			r = registry_mount_blob(p->reg, p->h, p->to.path, x->digest, x->repo, e);
 		if (r < 0)
 			return r;
 		if (r > 0) {
-			snprintf(l->digest, sizeof(l->digest), "%s", c.digest[i]);
-			snprintf(l->media_type, sizeof(l->media_type), "%s", c.type[i]);
-			l->blob_size = c.size[i];
+			snprintf(l->digest, sizeof(l->digest), "%s", x->digest);
+			snprintf(l->media_type, sizeof(l->media_type), "%s", x->type);
+			l->blob_size = x->size;
 			return 1;
 		}
 	}
@@ -180,9 +193,26 @@ static void send_progress(void *ctx, uint64_t sent) {
 	tell(((struct sending *)ctx)->p, PULL_BYTES, sent);
 }
 
-static int push_layer(struct push *p, struct layer_row *l, struct err *e) {
+static int send_layer(struct push *p, struct layer_row *l, struct err *e) {
 	struct sending snd = { .p = p };
 	char repo[2 * REF_PATH_MAX + 2];
+	int r = gzip_layer_open(p->s, l->diffid, p->o->level, &snd.g, e);
+	if (r < 0)
+		return r;
+	struct blob_source src = { send_read, send_digest, &snd, send_progress };
+	r = registry_put_blob(p->reg, p->h, p->to.path, &src, e);
+	if (r >= 0) {
+		snprintf(l->digest, sizeof(l->digest), "%s", gzip_layer_digest(snd.g));
+		snprintf(l->media_type, sizeof(l->media_type), "application/vnd.oci.image.layer.v1.tar+gzip");
+		l->blob_size = gzip_layer_size(snd.g);
+		snprintf(repo, sizeof(repo), "%s/%s", p->to.host, p->to.path);
+		r = index_add_blob_link(p->s, l->digest, l->diffid, l->blob_size, l->media_type, repo, e);
+	}
+	gzip_layer_close(snd.g);
+	return r;
+}
+
+static int push_layer(struct push *p, struct layer_row *l, struct err *e) {
 	int r = p->o->recompress ? 0 : already_there(p, l, e);
 	if (r != 0) {
 		if (r > 0)
@@ -190,21 +220,15 @@ static int push_layer(struct push *p, struct layer_row *l, struct err *e) {
 		return MIN(r, 0);
 	}
 	tell(p, PULL_START, 0);
-	r = gzip_layer_open(p->s, l->diffid, p->o->level, &snd.g, e);
-	if (r < 0)
-		return r;
-	struct blob_source src = { send_read, send_digest, &snd, send_progress };
-	r = registry_put_blob(p->reg, p->h, p->to.path, &src, e);
-	if (r >= 0) {
-		const char *digest = gzip_layer_digest(snd.g);
-		snprintf(l->digest, sizeof(l->digest), "%s", digest);
-		snprintf(l->media_type, sizeof(l->media_type), "application/vnd.oci.image.layer.v1.tar+gzip");
-		l->blob_size = gzip_layer_size(snd.g);
-		snprintf(repo, sizeof(repo), "%s/%s", p->to.host, p->to.path);
-		r = index_add_blob_link(p->s, l->digest, l->diffid, l->blob_size, l->media_type, repo, e);
-		tell(p, PULL_DONE, l->blob_size);
+	/* Some registries (docker's) lose an upload that was cut: then it begins anew, with the same bytes. */
+	for (unsigned attempt = 0; attempt < UPLOAD_ATTEMPTS; attempt++) {
+		err_clear(e);
+		r = send_layer(p, l, e);
+		if (r >= 0 || r == -EACCES || r == -ENOMEM || r == -EUCLEAN || r == -EPROTONOSUPPORT)
+			break;
 	}
-	gzip_layer_close(snd.g);
+	if (r >= 0)
+		tell(p, PULL_DONE, l->blob_size);
 	return r;
 }
 

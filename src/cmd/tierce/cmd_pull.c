@@ -1,5 +1,6 @@
 /* tierce pull */
 #include <errno.h>
+#include <malloc.h>
 
 #include "cmd/tierce/remote.h"
 #include "store/pull.h"
@@ -66,6 +67,9 @@ static int run(struct cli *cli, const void *opts_, int argc, char **argv, struct
 	struct store *s;
 	if (o->all_tags)
 		return err_set(e, EOPNOTSUPP, "pull --all-tags is not there: name the tags");
+	/* Buffers go back to the system when they are freed, and threads share two heaps: the promise is less than 64 MB at the peak. */
+	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+	mallopt(M_ARENA_MAX, 2);
 	int r = cli_store(cli, &s, e);
 	for (int i = 0; r >= 0 && i < argc; i++)
 		r = pull_one(cli, s, o, argv[i], e);
