@@ -71,6 +71,7 @@ static int load_health(struct mctr *c, const struct json *h) {
 	c->health.timeout = number(h, "timeout", 30000000000u);
 	c->health.start_period = number(h, "startPeriod", 0);
 	c->health.retries = (uint32_t)number(h, "retries", 3);
+	c->health.kill = flag(h, "kill");
 	return 0;
 }
 

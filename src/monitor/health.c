@@ -131,5 +131,7 @@ void health_reaped(struct mctr *c, int wait_status) {
 		if (++h->failing >= h->retries)
 			h->state = "unhealthy";
 	}
+	if (h->kill && streq(h->state, "unhealthy") && c->pid > 0)
+		kill(c->pid, SIGKILL);
 	mctr_save(c);
 }

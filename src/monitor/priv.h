@@ -8,6 +8,7 @@ struct health {
 	bool set;
 	uint64_t interval, timeout, start_period; /* ns */
 	uint32_t retries;
+	bool kill;           /* unhealthy: kill the container, its restart policy does the rest */
 	char *process;       /* OCI process document */
 	pid_t pid;           /* running check, 0: none */
 	int out;             /* its output */

@@ -430,6 +430,9 @@ static int write_health(struct json_writer *w, struct bundle *b, struct err *e) 
 	jw_kv_u64(w, "timeout", timeout);
 	jw_kv_u64(w, "startPeriod", start);
 	jw_kv_i64(w, "retries", retries);
+	for (size_t i = 0; i < o->annotation.n; i++)
+		if (streq(o->annotation.v[i], "dev.tierce.health.on-failure=kill"))
+			jw_kv_bool(w, "kill", true);
 	jw_key(w, "process");
 	jw_object(w);
 	jw_key(w, "args");

@@ -30,14 +30,14 @@ static int write_id_file(const char *path, const char *id, struct err *e) {
 	return r < 0 ? err_sys(e, r, "--cidfile %s", path) : 0;
 }
 
-static int new_container(struct cli *t, struct people *p, struct run_opts *o, int argc, char **argv, struct pctr **ret, struct err *e) {
+int container_new(struct cli *t, struct people *p, struct run_opts *o, int argc, char **argv, struct pctr **ret, struct err *e) {
 	struct image_pick pick = { 0 };
 	const char *const *command = (const char *const *)argv;
 	size_t n = (size_t)argc;
 	int r = 0;
 	if (!o->isolation)
 		o->isolation = t->global.isolation;
-	if (o->pod && (r = pod_resolve(p, o, e)) < 0)
+	if (o->pod && strlen(o->pod) != 64 && (r = pod_resolve(p, o, e)) < 0)
 		return r;
 	if (o->cidfile && access(o->cidfile, F_OK) == 0)
 		return err_set(e, -EEXIST, "container ID file found, make sure the other container isn't running or delete %s", o->cidfile);
@@ -128,7 +128,7 @@ static int c_run(struct cli *t, const void *opts, int argc, char **argv, struct 
 	if (r == 0 && o->detach && o->attach.n)
 		r = err_set(e, -EINVAL, "--detach and --attach cannot be combined");
 	if (r == 0)
-		r = new_container(t, &p, o, argc, argv, &c, e);
+		r = container_new(t, &p, o, argc, argv, &c, e);
 	if (r < 0)
 		return r;
 	r = pctr_start(c, o->detach ? NULL : &io, &fd, e);
@@ -161,7 +161,7 @@ static int c_create(struct cli *t, const void *opts, int argc, char **argv, stru
 	struct pctr *c;
 	int r = tierce_people(t, &p, e);
 	if (r == 0)
-		r = new_container(t, &p, (void *)(uintptr_t)opts, argc, argv, &c, e);
+		r = container_new(t, &p, (void *)(uintptr_t)opts, argc, argv, &c, e);
 	if (r == 0)
 		puts(c->id);
 	people_close(&p);

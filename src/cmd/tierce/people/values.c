@@ -287,6 +287,8 @@ int user_lookup(struct arena *a, const char *rootfs, const char *user, const str
 		if (text)
 			each_line(text, group_line, &g);
 	}
+	/* The primary group is a supplementary one too: else a setgid program could leave it and pass a rule that denies the group (CVE-2022-36109). */
+	add_group(a, ret, ret->gid);
 	for (size_t i = 0; group_add && i < group_add->n; i++) {
 		uint32_t gid;
 		if (streq(group_add->v[i], "keep-groups"))
