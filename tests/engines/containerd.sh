@@ -108,4 +108,4 @@ passes "six at once" sh -c "for i in 1 2 3 4 5 6; do ctr run -d --snapshotter $S
 for i in 1 2 3 4 5 6; do ctr tasks kill -s KILL m$i >/dev/null 2>&1; done
 eventually "... all stopped" "^6$" sh -c "ctr tasks ls | grep -c STOPPED"
 passes "... and deleted" sh -c "for i in 1 2 3 4 5 6; do ctr tasks delete m\$i; ctr containers rm m\$i || exit 1; done"
-prints "no state of the runtime is left" "0" sh -c "ls /run/containerd/runc/test 2>/dev/null | wc -l"
+prints "no state of the runtime is left" "0" sh -c "ls /run/containerd/runc/test 2>/dev/null | grep -cv seccomp-cache || true"
