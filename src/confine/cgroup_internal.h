@@ -13,6 +13,7 @@ struct cgroup_hier {
 	uint32_t controllers; /* bits; v2 after cgroup_load(): all that no v1 hierarchy has */
 	bool v2;
 	int fd;               /* dir, O_PATH|O_DIRECTORY, or -EBADF */
+	bool made; /* its directory is of this cgroup_create(), which takes it away again when it fails */
 };
 
 struct cgroup_layout {

@@ -57,8 +57,10 @@ static int make_v1(const struct cgroup *cg, struct cgroup_hier *h, struct err *e
 	bool cpuset = h->controllers & 1U << CGROUP_CPUSET;
 	int r;
 
-	if (mkdir(h->dir, 0755) == 0)
+	if (mkdir(h->dir, 0755) == 0) {
+		h->made = true;
 		return cpuset ? cpuset_inherit(h->dir, e) : 0;
+	}
 	if (errno == EEXIST)
 		return dir_is_free(cg, h->dir, e);
 	if (errno != ENOENT)
@@ -75,6 +77,7 @@ static int make_v1(const struct cgroup *cg, struct cgroup_hier *h, struct err *e
 	}
 	if (mkdir(h->dir, 0755) < 0)
 		return errno == EEXIST ? dir_is_free(cg, h->dir, e) : err_sys(e, errno, "mkdir %s", h->dir);
+	h->made = true;
 	return cpuset ? cpuset_inherit(h->dir, e) : 0;
 }
 
@@ -164,7 +167,8 @@ static int make_v2(struct cgroup *cg, struct cgroup_hier *h, struct err *e)
 {
 	int r;
 
-	if (mkdir(h->dir, 0755) < 0) {
+	h->made = mkdir(h->dir, 0755) == 0;
+	if (!h->made) {
 		if (errno == ENOENT) {
 			for (char *p = strchr(h->dir + strlen(h->mount) + 1, '/'); p; p = strchr(p + 1, '/')) {
 				*p = 0;
@@ -173,7 +177,8 @@ static int make_v2(struct cgroup *cg, struct cgroup_hier *h, struct err *e)
 				if (r < 0)
 					return r;
 			}
-			errno = mkdir(h->dir, 0755) < 0 ? errno : 0;
+			h->made = mkdir(h->dir, 0755) == 0;
+			errno = h->made ? 0 : errno;
 		}
 		if (errno == EEXIST) {
 			if ((r = dir_is_free(cg, h->dir, e)) < 0)
@@ -207,6 +212,19 @@ static void drop_hier(struct cgroup *cg, size_t i)
 	cg->h[cg->n] = (struct cgroup_hier){ .fd = -EBADF };
 }
 
+/* What was there before stays: it may be somebody else's. */
+static void unmake(struct cgroup *cg)
+{
+	for (size_t i = 0; i < cg->n; i++) {
+		if (!cg->h[i].made)
+			continue;
+		if (cg->h[i].v2 && cg->join)
+			(void)rmdir(cg->join);
+		(void)rmdir(cg->h[i].dir);
+		cg->h[i].made = false;
+	}
+}
+
 int cgroup_create(struct cgroup *cg, struct err *e)
 {
 	int r;
@@ -225,6 +243,7 @@ int cgroup_create(struct cgroup *cg, struct err *e)
 			continue;
 		}
 		if (r < 0) {
+			unmake(cg);
 			err_move(e, &why);
 			return err_wrap(e, r, "create cgroup");
 		}

@@ -67,7 +67,8 @@ int engine_kill(struct ctr *c, int sig, bool all, struct err *e) {
 
 static int end_processes(struct ctr *c, struct err *e) {
 	bool live = ctr_open_pidfd(c, NULL) == 0;
-	if (cgroup_active(c->cgroup) && c->rec.cgroup_ours && (live || !c->rec.own_pidns)) {
+	/* Without a pidfd (too many descriptors, no memory) init may live all the same: the cgroup knows. */
+	if (cgroup_active(c->cgroup) && c->rec.cgroup_ours && (live || !c->rec.own_pidns || cgroup_populated(c->cgroup) != 0)) {
 		int r = cgroup_kill(c->cgroup, SIGKILL, NULL, e);
 		if (r < 0 && !live)
 			return r;

@@ -79,7 +79,7 @@ def struck(n, children, error, *a):
     os.close(r)
     text = open(log).read()
     if hung or len(words) < 4:
-        return "hung" if hung else "lost", 0, 0, text
+        return "hung" if hung else "lost", int(words[1]) if len(words) > 1 else -1, 0, text
     return words[0], int(words[1]), int(words[3], 16), text
 
 
