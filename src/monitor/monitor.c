@@ -247,7 +247,7 @@ static int prepare(struct monitor *m, struct err *e) {
 	return ctl_listen(m, e);
 }
 
-int monitor_run(const struct monitor_config *cfg, struct err *e) {
+int podmon_run(const struct podmon_config *cfg, struct err *e) {
 	static struct monitor m; /* one per process; too large for the stack of a small process */
 	m = (struct monitor){ .cfg = cfg, .listen_fd = -EBADF, .signal_fd = -EBADF, .lock_fd = -EBADF, .run_fd = -EBADF, .idle_since = mono_ns() };
 	int r = prepare(&m, e);

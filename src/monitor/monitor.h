@@ -38,7 +38,7 @@ enum {
 
 enum monitor_restart { RESTART_NO, RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_UNLESS_STOPPED };
 
-struct monitor_config {
+struct podmon_config {
 	struct engine *engine;
 	const char *data_dir; /* holds containers/ */
 	const char *run_dir;  /* holds <id>/ */
@@ -48,7 +48,7 @@ struct monitor_config {
 };
 
 /* Run until the last container has ended. Returns 0 or negative errno (already reported through ready_fd when it was open). */
-int monitor_run(const struct monitor_config *cfg, struct err *e) MUST_CHECK;
+int podmon_run(const struct podmon_config *cfg, struct err *e) MUST_CHECK;
 
 /* ---- log files ---------------------------------------------------------------------------------------------------- */
 

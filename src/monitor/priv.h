@@ -51,7 +51,7 @@ struct client {
 };
 
 struct monitor {
-	const struct monitor_config *cfg;
+	const struct podmon_config *cfg;
 	struct mctr *ctrs[MONITOR_CONTAINERS_MAX];
 	size_t n_ctrs;
 	struct client clients[MONITOR_CLIENTS_MAX];

@@ -27,6 +27,6 @@ int main(int argc, char **argv) {
 		return 125;
 	}
 	struct engine eng = { .root = o.state_root, .rootless = geteuid() != 0 || engine_is_rootless(), .tiers = tierce_tiers };
-	struct monitor_config cfg = { .engine = &eng, .data_dir = o.data, .run_dir = o.run, .name = o.name, .pod = o.pod, .ready_fd = o.ready_fd ? (int)o.ready_fd : -EBADF };
-	return monitor_run(&cfg, &e) < 0 ? 1 : 0;
+	struct podmon_config cfg = { .engine = &eng, .data_dir = o.data, .run_dir = o.run, .name = o.name, .pod = o.pod, .ready_fd = o.ready_fd ? (int)o.ready_fd : -EBADF };
+	return podmon_run(&cfg, &e) < 0 ? 1 : 0;
 }

@@ -121,7 +121,7 @@ static int mount_one(struct task *t, const struct sentry_mount_opt *m, int fd, s
 		return err_sys(e, rc, "mount point %s", m->target);
 	if (is_dir(sb->root) != is_dir(p.d->inode))
 		return err_sys(e, ENOTDIR, "mount %s on %s", m->type, m->target);
-	rc = mount_attach(t->fs->ns, sb, sb->root_dentry, &p, m->flags, m->source ? m->source : m->type, NULL);
+	rc = mntns_attach(t->fs->ns, sb, sb->root_dentry, &p, m->flags, m->source ? m->source : m->type, NULL);
 	super_put(sb);
 	return rc < 0 ? err_sys(e, rc, "mount %s on %s", m->type, m->target) : 0;
 }
@@ -145,7 +145,7 @@ static int build_root(struct task *t, const struct sentry_options *o, int root_f
 	if (!ns || !sb || !t->fs)
 		return err_set(e, ENOMEM, "rootfs");
 	*t->fs = (struct fs_context){ .refs = 1, .umask = 022, .ns = ns };
-	int rc = mount_attach(ns, sb, sb->root_dentry, NULL, o->rootfs_readonly ? MS_RDONLY : 0, "rootfs", NULL);
+	int rc = mntns_attach(ns, sb, sb->root_dentry, NULL, o->rootfs_readonly ? MS_RDONLY : 0, "rootfs", NULL);
 	super_put(sb);
 	if (rc < 0)
 		return err_sys(e, rc, "rootfs");

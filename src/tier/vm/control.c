@@ -191,7 +191,7 @@ static void forget(struct monitor *m, struct client *c)
 	}
 }
 
-void control_serve(struct monitor *m, const struct pollfd *rows, unsigned n)
+void vm_control_serve(struct monitor *m, const struct pollfd *rows, unsigned n)
 {
 	if (n && rows[0].revents & POLLIN)
 		accept_client(m);

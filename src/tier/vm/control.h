@@ -13,7 +13,7 @@ struct relay;
 void control_open(struct monitor *m);
 void control_close(struct monitor *m);
 unsigned control_poll(struct monitor *m, struct pollfd *ret, unsigned max);
-void control_serve(struct monitor *m, const struct pollfd *rows, unsigned n);
+void vm_control_serve(struct monitor *m, const struct pollfd *rows, unsigned n);
 void control_response(struct monitor *m, const struct ttrpc_frame *f);
 void control_exec_ended(struct monitor *m, struct relay *r);
 

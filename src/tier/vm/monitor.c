@@ -298,7 +298,7 @@ static void serve(struct monitor *m)
 		row[2].fd = -1;
 	for (struct relay *r = m->relays; r; r = r->next)
 		relay_pump(r, &m->agent, row + first_relay, (unsigned)(first_client - first_relay));
-	control_serve(m, row + first_client, (unsigned)(n - first_client));
+	vm_control_serve(m, row + first_client, (unsigned)(n - first_client));
 	if (row[0].revents)
 		agent_frames(m);
 	retire(m);

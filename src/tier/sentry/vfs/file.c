@@ -373,7 +373,7 @@ int file_anon_path(const struct file *f, struct path *ret)
 	if (!m) {
 		struct inode *root = inode_new(anon_super, S_IFDIR | 0500, NULL, NULL);
 		struct dentry *d = root ? dentry_root(anon_super, root) : NULL;
-		if (!(ns = mntns_new()) || !d || mount_attach(ns, anon_super, d, NULL, 0, "anon", &m) < 0)
+		if (!(ns = mntns_new()) || !d || mntns_attach(ns, anon_super, d, NULL, 0, "anon", &m) < 0)
 			return -ENOMEM;
 		m->ns = NULL;
 	}

@@ -97,7 +97,7 @@ void mntns_put(struct mntns *ns)
 	free(ns);
 }
 
-int mount_attach(struct mntns *ns, struct super *sb, struct dentry *root, const struct path *at, unsigned long flags, const char *source, struct mount **ret_borrowed)
+int mntns_attach(struct mntns *ns, struct super *sb, struct dentry *root, const struct path *at, unsigned long flags, const char *source, struct mount **ret_borrowed)
 {
 	static int next_id = 20;
 	struct mount *m = calloc(1, sizeof(*m));

@@ -84,7 +84,7 @@ struct path path_copy(const struct path *p);
 struct super *super_new(const char *type, const struct super_ops *ops, unsigned flags);
 void super_put(struct super *sb);
 /* New mount of sb at `at` (NULL: becomes the root of ns). */
-int mount_attach(struct mntns *ns, struct super *sb, struct dentry *root, const struct path *at, unsigned long flags, const char *source, struct mount **ret_borrowed);
+int mntns_attach(struct mntns *ns, struct super *sb, struct dentry *root, const struct path *at, unsigned long flags, const char *source, struct mount **ret_borrowed);
 int mount_detach(struct mount *m, bool lazy);
 struct mount *mount_get(struct mount *m);
 void mount_put(struct mount *m);
