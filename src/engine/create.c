@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "confine/caps.h"
 #include "confine/intelrdt.h"
 #include "engine/create.h"
 #include "sys/fd.h"
@@ -386,6 +387,15 @@ static void undo(struct transaction *t) {
 	err_clear(&ignored);
 }
 
+void caps_warn(const struct engine *eng, const struct oci_caps *caps) {
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	if (!eng->warn || caps_warnings(caps, &b) < 0 || !b.len)
+		return;
+	for (char *rest = b.s, *line; (line = strsep(&rest, "\n"));)
+		if (*line)
+			engine_warn(eng, "%s", line);
+}
+
 int transaction_run(struct engine *eng, struct transaction *t, struct created *ret, struct err *e) {
 	t->console = t->pidfd_socket = t->terminal = t->root_fd = -EBADF;
 	t->stdio.listen_fds = listen_fds();
@@ -408,6 +418,8 @@ int transaction_run(struct engine *eng, struct transaction *t, struct created *r
 	r = c->dir ? load_config(t, e) : err_set(e, ENOMEM, "out of memory");
 	if (r == 0)
 		r = check_terminal(t->o, c->spec, e);
+	if (r == 0)
+		caps_warn(eng, &c->spec->process.caps);
 	if (r == 0 && !t->o->detach)
 		terminal_size_from_stdin(&c->spec->process);
 	if (r == 0)

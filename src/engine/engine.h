@@ -174,6 +174,9 @@ int engine_update_rdt(struct ctr *c, const char *l3, const char *mb, struct err 
 /* Are fds 3+listen_fds .. open? To be called before anything of ours is opened, which would stand in their place. */
 int preserved_fds_check(unsigned listen_fds, unsigned preserve, struct err *e) MUST_CHECK;
 
+/* Capabilities that neither we nor the kernel know are left out with a warning each (runtime-spec). */
+void caps_warn(const struct engine *eng, const struct oci_caps *caps);
+
 struct exec_options {
 	struct oci_process *process;
 	const char *console_socket, *pidfd_socket, *pid_file, *cgroup;

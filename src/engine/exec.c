@@ -29,6 +29,7 @@ int engine_exec(struct ctr *c, const struct exec_options *o, struct executed *re
 		return r;
 	if (!c->tier->exec)
 		return err_set(e, ENOTSUP, "exec is not supported under isolation %s", c->tier->name);
+	caps_warn(c->eng, &o->process->caps);
 	if (!o->detach)
 		terminal_size_from_stdin(o->process);
 	_cleanup_close_ int console = -EBADF, pidfd_socket = -EBADF;

@@ -11,7 +11,7 @@
 
 #include "sys/fd.h"
 
-static void say(void (*to)(void *, const char *), void *arg, const char *fmt, va_list ap) {
+PRINTF(3, 0) static void say(void (*to)(void *, const char *), void *arg, const char *fmt, va_list ap) {
 	char *msg = NULL;
 	if (!to || vasprintf(&msg, fmt, ap) < 0)
 		return;
