@@ -38,7 +38,18 @@ static int open_ptmx(int root, struct err *e) {
 	if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(5, 2) || st.st_ino != DEVPTS_PTMX_INO || !on_devpts(at))
 		return err_set(e, EPERM, "/dev/pts/ptmx of the container is not the multiplexer of a devpts");
 	char link[32];
+	struct stat got;
 	int fd = open(fd_proc_path(at, link), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	/* A process of an outer pid namespace is not in the container's /proc: by name then, and compared. */
+	if (fd < 0 && errno == ENOENT) {
+		fd = open_in_root(root, "dev/pts/ptmx", O_RDWR | O_NOCTTY, 0);
+		if (fd < 0)
+			return err_sys(e, fd, "open /dev/pts/ptmx");
+		if (fstat(fd, &got) < 0 || got.st_dev != st.st_dev || got.st_ino != st.st_ino || got.st_rdev != st.st_rdev) {
+			close(fd);
+			return err_set(e, EPERM, "/dev/pts/ptmx of the container changed under us");
+		}
+	}
 	return fd < 0 ? err_sys(e, errno, "open /dev/pts/ptmx") : fd;
 }
 

@@ -308,12 +308,15 @@ static int compile(struct compiler *c, struct bpf_prog *ret, struct strbuf *warn
 	return bpf_finish(&c->b, l, ret);
 }
 
+/* With a NULL program the kernel gets as far as EFAULT only when it knows all flags (seccomp(2), NOTES). */
+static bool kernel_takes(unsigned int flags) { return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, NULL) < 0 && errno == EFAULT; }
+
 static unsigned int load_flags(const struct oci_seccomp *s, bool notify) {
 	/* TSYNC has no effect on a process of one thread. */
 	unsigned int flags = (unsigned int)s->flags & ~(unsigned int)SECCOMP_FILTER_FLAG_TSYNC;
 	/* No list at all, as opposed to an empty one, asks for the default (runc). */
-	if (!s->flags && !json_get(s->json, "flags"))
-		flags |= SECCOMP_FILTER_FLAG_SPEC_ALLOW & seccomp_kernel_flags();
+	if (!s->flags && !json_get(s->json, "flags") && kernel_takes(SECCOMP_FILTER_FLAG_SPEC_ALLOW))
+		flags |= SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 	if (notify)
 		flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
 	else
@@ -437,7 +440,6 @@ int seccomp_filter_load(const struct seccomp_filter *f, struct err *e) {
 }
 
 unsigned int seccomp_kernel_flags(void) {
-	/* With a NULL program the kernel gets as far as EFAULT only when it knows all flags (seccomp(2), NOTES). */
 	static const struct { unsigned int flag, with; } known[] = {
 		{ SECCOMP_FILTER_FLAG_TSYNC, 0 }, { SECCOMP_FILTER_FLAG_LOG, 0 }, { SECCOMP_FILTER_FLAG_SPEC_ALLOW, 0 }, { SECCOMP_FILTER_FLAG_NEW_LISTENER, 0 },
 		{ SECCOMP_FILTER_FLAG_TSYNC_ESRCH, 0 }, { SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, SECCOMP_FILTER_FLAG_NEW_LISTENER },
@@ -445,7 +447,7 @@ unsigned int seccomp_kernel_flags(void) {
 	static unsigned int flags;
 	static bool asked;
 	for (size_t i = 0; !asked && i < ARRAY_SIZE(known); i++)
-		if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, known[i].flag | known[i].with, NULL) < 0 && errno == EFAULT)
+		if (kernel_takes(known[i].flag | known[i].with))
 			flags |= known[i].flag;
 	asked = true;
 	return flags;

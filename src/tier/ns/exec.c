@@ -25,7 +25,7 @@ struct ns_exec {
 	struct tier_container *c;
 	struct tier_exec_options *o;
 	uint64_t join;            /* CLONE_NEW* of the container that are not ours */
-	bool stage, in_userns, setgroups_denied;
+	bool stage, late_fork, in_userns, setgroups_denied;
 	bool waits;               /* for MSG_GO before execve: two phases, limits from outside, a seccomp listener */
 	int root;                 /* no mount namespace of its own: the container's root directory */
 	int shared_exe, init_pidfd, cgroup, channel, listener;
@@ -170,6 +170,7 @@ static int inside(struct ns_exec *x, struct err *e) {
 		return proc;
 	struct ns_final f = { .s = x->c->spec, .p = p, .id = x->c->id, .filter = &x->filter, .landlock = &x->landlock, .proc = proc,
 		.in_userns = x->in_userns, .setgroups_denied = x->setgroups_denied, .handover = NS_HANDOVER_NONE, .no_new_keyring = x->o->no_new_keyring, .is_exec = true,
+		.late_fork = x->late_fork,
 		.keep_groups = groups && streq(groups, "1"), .keep_fds = x->o->stdio.preserve_fds + x->o->stdio.listen_fds };
 	if ((r = ns_final_prepare(&f, e)) < 0)
 		return r;
@@ -201,7 +202,7 @@ static NORETURN void exec_child(struct ns_exec *x, int parent_end) {
 	}
 	if (r < 0)
 		die(x->channel, &e);
-	if (x->stage) {
+	if (x->stage && !x->late_fork) {
 		struct clone_args a = { .flags = CLONE_PARENT | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd };
 		pid_t pid = sys_clone3(&a);
 		if (pid < 0) {
@@ -251,6 +252,9 @@ static pid_t spawn(struct ns_exec *x, int parent_end, int *ret_pidfd, struct err
 	int pidfd = -EBADF;
 	if (x->join & CLONE_NEWPID && may_trace(x)) {
 		x->stage = true;
+		/* Better still, the stage does everything and makes the child last. Not where the child must exist earlier: to be started later, or to be the
+		 * one whose system calls an agent is told about. */
+		x->late_fork = !x->waits && !broken("privileged");
 	} else if (x->join & CLONE_NEWPID) {
 		int r = x->in_userns && geteuid() != 0 ? -EPERM : enter_pidns(x, &self, e);
 		if (r == -EPERM && !x->in_userns)
@@ -285,10 +289,15 @@ static pid_t spawn(struct ns_exec *x, int parent_end, int *ret_pidfd, struct err
 	return pid;
 }
 
-static int from_stage(int channel, pid_t *pid, int *pidfd, struct err *e) {
+static int from_stage(struct ns_exec *x, int channel, pid_t *pid, int *pidfd, struct err *e) {
 	struct ns_message m;
 	int fd = -EBADF;
 	int r = ns_recv(channel, &m, &fd, e);
+	if (r == 0 && x->late_fork && m.type == NS_MSG_TERMINAL && fd >= 0) {
+		x->o->stdio.terminal = fd;
+		fd = -EBADF;
+		r = ns_recv(channel, &m, &fd, e);
+	}
 	if (r == 0 && (m.type != NS_MSG_PID || fd < 0 || m.code <= 0))
 		r = err_set(e, EPROTO, "unexpected message from the container's process");
 	while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
@@ -313,7 +322,7 @@ static int to_ready(struct ns_exec *x, int channel, struct err *e) {
 }
 
 static int supervise(struct ns_exec *x, int channel, pid_t *pid, int *pidfd, struct err *e) {
-	int r = x->stage ? from_stage(channel, pid, pidfd, e) : 0;
+	int r = x->stage ? from_stage(x, channel, pid, pidfd, e) : 0;
 	if (r < 0)
 		return r;
 	if (x->waits && (r = to_ready(x, channel, e)) < 0)

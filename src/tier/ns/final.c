@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -166,6 +168,34 @@ static int identity(struct ns_final *f, bool early, struct err *e) {
 	return r < 0 ? r : creds_apply(f->p, flags, e);
 }
 
+/*
+ * The process that the container will see is born here, with nothing but the container's own rights: one with CAP_SYS_PTRACE inside can trace it and finds
+ * only its equal. clone(2) and not clone3(2), which profiles refuse. The terminal goes along by hand, since a session does not pass to a child of another
+ * session: the leader lets go of it first (SIGHUP is its own, ignored).
+ */
+static int late_fork(struct ns_final *f, struct err *e) {
+	int pidfd = -EBADF;
+	if (f->p->terminal) {
+		signal(SIGHUP, SIG_IGN);
+		if (ioctl(0, TIOCNOTTY) < 0)
+			return err_sys(e, errno, "release terminal");
+		signal(SIGHUP, SIG_DFL);
+	}
+	/* Flags, stack and where the pidfd goes are the first three arguments on every architecture that we build for. */
+	long pid = syscall(SYS_clone, CLONE_PARENT | CLONE_PIDFD, NULL, &pidfd, NULL, NULL);
+	if (pid < 0)
+		return err_sys(e, errno, "clone");
+	if (pid > 0) {
+		ns_send(f->channel, NS_MSG_PID, (int)pid, NULL, pidfd);
+		_exit(0);
+	}
+	if (setsid() < 0)
+		return err_sys(e, errno, "setsid");
+	if (f->p->terminal && ioctl(0, TIOCSCTTY, 0) < 0)
+		return err_sys(e, errno, "set controlling terminal");
+	return 0;
+}
+
 int ns_final_exec(struct ns_final *f, struct err *e) {
 	const struct oci_process *p = f->p;
 	const char *cwd = p->cwd && *p->cwd ? p->cwd : "/";
@@ -193,6 +223,8 @@ int ns_final_exec(struct ns_final *f, struct err *e) {
 		return r;
 	ns_reset_signals();
 	if ((r = close_own(f, e)) < 0 || (r = identity(f, early, e)) < 0)
+		return r;
+	if (f->late_fork && (r = late_fork(f, e)) < 0)
 		return r;
 	if (in_cwd < 0 && (r = enter_cwd(cwd, e)) < 0)
 		return r;

@@ -116,6 +116,7 @@ struct ns_final {
 	const struct landlock_policy *landlock; /* NULL: none */
 	int proc;                 /* private procfs */
 	bool in_userns, setgroups_denied, no_new_keyring, is_exec, keep_groups;
+	bool late_fork;           /* the program runs in a child that is made last (see exec.c, may_trace()) */
 	unsigned keep_fds;        /* fds 3 .. 3+n-1 */
 	int channel;              /* errors go there; closed by execve */
 	struct ns_handover handover;
