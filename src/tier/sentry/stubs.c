@@ -11,10 +11,6 @@ void locks_release_file(struct task *t, struct file *f) { (void)t, (void)f; }
 void locks_release_owner(struct task *t, struct inode *i) { (void)t, (void)i; }
 /* fs/inotify.c */
 void inotify_event(struct inode *dir, const char *name, struct inode *i, uint32_t mask, uint32_t cookie) { (void)dir, (void)name, (void)i, (void)mask, (void)cookie; }
-/* fs/epoll.c */
-void epoll_forget_file(struct file *f) { (void)f; }
-/* fs/eventfds.c */
-void signalfd_notify(struct process *p) { (void)p; }
 /* sys_timer.c */
 void posix_timers_drop(struct process *p) { (void)p; }
 /* sys_seccomp.c */

@@ -158,6 +158,11 @@ int send_signal_task(struct task *t, int sig, const struct guest_siginfo *info)
 	if (ignored(t, sig))
 		return 0;
 	int rc = enqueue(&t->pending, sig, info);
+	if (t->blocked & SIG_BIT(sig)) {
+		signalfd_notify(p);
+		if (!t->in_guest)
+			task_wake(t); /* sigtimedwait */
+	}
 	signal_poke(t);
 	return rc;
 }
@@ -177,6 +182,7 @@ int send_signal_process(struct process *p, int sig, const struct guest_siginfo *
 	if (ignored(leader, sig))
 		return 0;
 	int rc = enqueue(&p->shared_pending, sig, info);
+	signalfd_notify(p);
 	if (!(leader->blocked & SIG_BIT(sig))) {
 		signal_poke(leader);
 		return rc;
@@ -191,7 +197,6 @@ int send_signal_process(struct process *p, int sig, const struct guest_siginfo *
 	list_for_each(t, &p->threads, thread_node)
 		if (!t->in_guest)
 			task_wake(t);
-	signalfd_notify(p);
 	return rc;
 }
 

@@ -14,6 +14,8 @@
 #include "tier/sentry/service.h"
 #include "tier/sentry/vfs/vfs.h"
 
+__thread struct task *current_task;
+
 struct process *process_alloc(void)
 {
 	struct process *p = calloc(1, sizeof(*p));
@@ -27,6 +29,7 @@ struct process *process_alloc(void)
 	waitq_init(&p->child_wait);
 	waitq_init(&p->vfork_wait);
 	waitq_init(&p->exec_wait);
+	waitq_init(&p->signalfd_wait);
 	sigpending_init(&p->shared_pending);
 	p->exit_signal = SIGCHLD;
 	p->dumpable = true;
@@ -154,6 +157,7 @@ static bool handle_hello(struct task *t)
 void *twin_main(void *arg)
 {
 	struct task *t = arg;
+	current_task = t;
 	kernel_lock();
 	if (t->first && !t->dying)
 		t->first(t);

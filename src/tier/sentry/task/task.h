@@ -52,6 +52,7 @@ struct process {
 	int pdeath_signal;
 	struct waitq vfork_wait;      /* parent of a vfork child sleeps here (in the child) */
 	bool vfork_pending;           /* the parent still waits for us */
+	struct waitq signalfd_wait;   /* signalfds of this process: something was queued */
 	struct waitq exec_wait;       /* execve waits for other threads to leave */
 	struct task *execing;
 	int64_t start_ns;             /* since our boot */
@@ -119,6 +120,7 @@ struct task {
 	void *buf;                    /* I/O bounce buffer, TASK_BUF bytes, allocated on first use */
 };
 enum { TASK_BUF = 65536 };
+extern __thread struct task *current_task; /* of a twin; NULL in service threads */
 void *task_buf(struct task *t); /* NULL: no memory */
 
 /* ---- ids --------------------------------------------------------------------------------------------------------- */
