@@ -79,6 +79,7 @@ static int attend(struct cli *cli, struct created *c, const struct create_cmd *o
 	}
 	r = foreground_wait(&f, e);
 	c->notify_fd = f.notify_fd;
+	c->terminal = f.terminal; /* either may have been closed */
 	if (r < 0)
 		return r;
 	cli->exit_code = r;

@@ -202,6 +202,7 @@ static int do_exec(struct cli *cli, const struct exec_cmd *o, int argc, char **a
 		struct foreground f = { .pid = x.pid, .pidfd = x.pidfd, .terminal = x.terminal, .notify_fd = -EBADF, .forward_signals = true,
 			.width = (unsigned)p.console_width.v, .height = (unsigned)p.console_height.v };
 		r = foreground_wait(&f, e);
+		x.terminal = f.terminal;
 		if (r >= 0) {
 			cli->exit_code = r;
 			r = 0;

@@ -72,7 +72,15 @@ static int absolute_root(struct cli *cli, struct err *e) {
 	return cli->eng.root ? 0 : err_set(e, ENOMEM, "out of memory");
 }
 
-static int setup_engine(struct cli *cli, struct err *e) {
+/* A caller that closed one of 0-2 must not have a descriptor of ours handed to the container in its place. */
+static int standard_fds(void) {
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+			return -errno;
+	return 0;
+}
+
+static int setup_engine(struct cli *cli, const struct command *c, struct err *e) {
 	struct engine_conf conf = { 0 };
 	const char *path = getenv("TIERCE_CONF");
 	int r = engine_conf_load(&cli->arena, path ? path : TIERCE_CONF_PATH, &conf, e);
@@ -82,7 +90,7 @@ static int setup_engine(struct cli *cli, struct err *e) {
 		r = choose_manager(cli, &conf, e);
 	if (r < 0)
 		return r;
-	cli->eng.rootless = engine_is_rootless();
+	cli->eng.rootless = c->flags & CMD_ENTERS && engine_is_rootless();
 	if (cli->global.rootless && (streq(cli->global.rootless, "true") || streq(cli->global.rootless, "1")))
 		cli->eng.rootless = true;
 	cli->eng.criu_path = cli->global.criu ? cli->global.criu : conf.criu;
@@ -130,7 +138,7 @@ static int run_command(struct cli *cli, const struct command *c, int argc, char 
 	} else
 		failed = 1;
 	if (r == 0)
-		r = setup_engine(cli, &e);
+		r = setup_engine(cli, c, &e);
 	if (r == 0 && c->flags & CMD_ENTERS)
 		r = exe_reexec(cli->argv, &e);
 	if (r == 0)
@@ -149,6 +157,8 @@ int main(int argc, char **argv) {
 	struct cli cli = { .prog = argc && argv[0] ? argv[0] : "tierce-oci" };
 	_cleanup_err_ struct err e = ERR_INIT;
 	struct opt_parse p;
+	if (standard_fds() < 0)
+		return 1;
 	const char *slash = strrchr(cli.prog, '/');
 	if (slash)
 		cli.prog = slash + 1;

@@ -15,7 +15,7 @@
 struct relay {
 	struct foreground *f;
 	struct termios saved;
-	bool raw, stdin_open, master_open;
+	bool raw, stdin_open, master_open, had_terminal;
 	char pending[4096]; /* read from stdin, not yet taken by the pty: its line discipline holds as much and a blocking write could hang us */
 	size_t at, len;
 	int status;
@@ -33,6 +33,7 @@ void foreground_prepare(bool subreaper) {
 	sigset_t s;
 	all_signals(&s);
 	sigprocmask(SIG_BLOCK, &s, NULL);
+	signal(SIGPIPE, SIG_IGN); /* a reader of our output that goes away must not keep us from tidying up */
 	if (subreaper)
 		(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
@@ -65,8 +66,12 @@ static void from_master(struct relay *r) {
 	char buf[16384];
 	ssize_t n = read(r->f->terminal, buf, sizeof(buf));
 	if (n > 0) {
-		if (fd_write_all(1, buf, (size_t)n) < 0)
+		if (fd_write_all(1, buf, (size_t)n) < 0) {
+			/* Nobody looks any more: hang up, else the program would block on a terminal that is never read. */
 			r->master_open = false;
+			close(r->f->terminal);
+			r->f->terminal = -EBADF;
+		}
 	} else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		r->master_open = false; /* EIO: the last slave was closed */
 }
@@ -110,7 +115,7 @@ static void on_signal(struct relay *r, int fd) {
 	case SIGWINCH: resize(r); return;
 	case SIGURG: return; /* Go programs send it to themselves for preemption; engines written in Go pass it on */
 	case SIGTSTP: case SIGTTIN: case SIGTTOU: case SIGCONT:
-		if (r->f->terminal >= 0)
+		if (r->had_terminal)
 			return;
 		break;
 	default: break;
@@ -151,6 +156,7 @@ static int loop(struct relay *r, int sfd, struct err *e) {
 
 int foreground_wait(struct foreground *f, struct err *e) {
 	struct relay r = { .f = f };
+	r.had_terminal = f->terminal >= 0;
 	sigset_t s;
 	all_signals(&s);
 	_cleanup_close_ int sfd = signalfd(-1, &s, SFD_CLOEXEC | SFD_NONBLOCK);
