@@ -223,6 +223,9 @@ static void unmake(struct cgroup *cg)
 		(void)rmdir(cg->h[i].dir);
 		cg->h[i].made = false;
 	}
+	cgroup_systemd_release(cg);
+	if (cg->manager == CGROUP_MANAGER_SYSTEMD)
+		(void)cgroup_systemd_stop(cg, NULL);
 }
 
 int cgroup_create(struct cgroup *cg, struct err *e)

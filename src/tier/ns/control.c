@@ -46,7 +46,7 @@ static int update_op(struct tier_container *c, const struct oci_resources *r, st
 static int destroy_op(struct tier_container *c, struct err *e) {
 	(void)e;
 	/* Mounts and namespaces end with the processes; what is left is our socket. Two-phase execs that were never started: their sockets. */
-	static const char *const files[] = { "ns.start", "ns.notify", "ns.criu.pid" };
+	static const char *const files[] = { "ns.start", "ns.notify" };
 	for (size_t i = 0; c->state_fd >= 0 && i < ARRAY_SIZE(files); i++)
 		unlinkat(c->state_fd, files[i], 0);
 	return 0;
