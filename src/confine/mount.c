@@ -319,6 +319,14 @@ static const char *path_below(int root, int fd, char buf[PATH_MAX]) {
 	return buf;
 }
 
+/* Once a procfs lies on /proc, whatever would go over or into one resolves to an object of it: one call tells. */
+static int check_proc(const struct mount_ctx *c, int dest, const struct oci_mount *m, int tree, struct err *e) {
+	struct statfs fs;
+	if (c->proc >= 0 && fstatfs(dest, &fs) == 0 && fs.f_type != PROC_SUPER_MAGIC)
+		return 0;
+	return mount_check_proc(c->root, dest, m, tree, e);
+}
+
 int mount_check_proc(int root, int dest, const struct oci_mount *m, int tree, struct err *e) {
 	/* Files below /proc that engines (lxcfs and others) are known to put a view of their own over: the list of runc. */
 	static const char *const allowed[] = { "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo",
@@ -472,7 +480,7 @@ static int attach(struct mount_ctx *c, const struct oci_mount *m, struct mount_s
 	if (!bind && (r = new_tree(c, m, s && s->userns >= 0 ? s->userns : own->userns, dest, &own->tree, e)) == 0)
 		tree = own->tree;
 	if (r == 0)
-		r = mount_check_proc(c->root, dest, m, tree, e);
+		r = check_proc(c, dest, m, tree, e);
 	if (r == 0)
 		r = mount_attach(tree, dest, e);
 	if (r == 0)

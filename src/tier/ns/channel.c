@@ -46,9 +46,10 @@ int ns_recv(int channel, struct ns_message *m, int *ret_fd, struct err *e) {
 	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.buf, .msg_controllen = sizeof(u.buf) };
 	ssize_t n;
 	int fd = -EBADF;
-	do
-		n = recvmsg(channel, &h, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	bool reset = false;
+	/* A peer that ended with a message of ours unread resets the connection, once; what it sent before that is still queued behind the reset. */
+	while ((n = recvmsg(channel, &h, MSG_CMSG_CLOEXEC)) < 0 && (errno == EINTR || (errno == ECONNRESET && !reset)))
+		reset = errno == ECONNRESET;
 	if (n < 0 && errno != ECONNRESET)
 		return err_sys(e, errno, "receive");
 	if (n <= 0)

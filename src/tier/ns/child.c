@@ -125,7 +125,7 @@ void ns_stage(struct ns_create *p) {
 		r = join_all(p, &e);
 	if (r < 0)
 		die(p, &e);
-	struct clone_args a = { .flags = (p->new_flags & ~(CLONE_NEWUSER | ns_late_flags(p->new_flags))) | CLONE_PARENT | CLONE_PIDFD,
+	struct clone_args a = { .flags = (ns_clone_flags(p) & ~(uint64_t)CLONE_NEWUSER) | CLONE_PARENT | CLONE_PIDFD,
 		.pidfd = (uint64_t)(uintptr_t)&pidfd };
 	pid_t pid = sys_clone3(&a);
 	if (pid == 0) {

@@ -18,7 +18,7 @@
 
 /* clone3 with everything; the v2 cgroup is entered by the same call. *ret_pidfd: of the new process. */
 static pid_t spawn(struct ns_create *p, int parent_end, int *ret_pidfd) {
-	uint64_t flags = p->stage ? p->new_flags & CLONE_NEWUSER : p->new_flags & ~ns_late_flags(p->new_flags);
+	uint64_t flags = p->stage ? p->new_flags & CLONE_NEWUSER : ns_clone_flags(p);
 	int pidfd = -EBADF, cg = p->c->cgroup ? cgroup_fd(p->c->cgroup) : -EBADF;
 	struct clone_args a = { .flags = flags | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD };
 	if (cg >= 0) {
@@ -79,6 +79,32 @@ static int run_outside_hooks(struct ns_create *p, int channel, struct err *e) {
 	return r < 0 ? err_sys(e, r, "let the container's process go on") : 0;
 }
 
+/* A network namespace for the child, while it is busy. Returns its fd; the caller is in its own again, or the error is fatal. */
+static int make_net(struct err *e) {
+	_cleanup_close_ int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), made = -EBADF;
+	if (own < 0)
+		return err_sys(e, errno, "open own network namespace");
+	if (sys_unshare(CLONE_NEWNET) < 0)
+		return err_sys(e, errno, "new network namespace");
+	int r = netdev_lo_up(e);
+	if (r == 0 && (made = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) < 0)
+		r = err_sys(e, errno, "open new network namespace");
+	if (sys_setns(own, CLONE_NEWNET) < 0)
+		r = err_sys(e, errno, "return to own network namespace");
+	return r < 0 ? r : TAKE_FD(made);
+}
+
+static int give_net(struct ns_create *p, int channel, struct err *e) {
+	if (!p->net_outside)
+		return 0;
+	_cleanup_close_ int net = make_net(e);
+	if (net < 0)
+		return net;
+	int r = ns_send(channel, NS_MSG_NET, 0, NULL, net);
+	/* A child that is gone has said why: that message is waiting. */
+	return r < 0 && r != -EPIPE ? err_sys(e, r, "send network namespace") : 0;
+}
+
 /* What the host's side does once the namespaces are there. */
 static int outside(struct ns_create *p, struct err *e) {
 	int r = 0;
@@ -118,6 +144,11 @@ static int serve(struct ns_create *p, int channel, struct err *e) {
 		case NS_MSG_TERMINAL:
 			p->o->stdio.terminal = TAKE_FD(fd);
 			break;
+		case NS_MSG_NET: /* the child is in it */
+			r = outside(p, e);
+			if (r == 0 && (r = ns_send(channel, NS_MSG_GO, 0, NULL, -EBADF)) < 0)
+				err_sys(e, r, "let the container's process go on");
+			break;
 		case NS_MSG_MOUNTED:
 			r = run_outside_hooks(p, channel, e);
 			break;
@@ -144,9 +175,13 @@ static int build(struct ns_create *p, int channel, pid_t *pid, int *pidfd, struc
 		return r;
 	p->c->init_pid = *pid;
 	p->c->init_pidfd = *pidfd;
+	if ((r = give_net(p, channel, e)) < 0)
+		return r;
 	if (p->o->created && (r = p->o->created(p->c, p->o->arg, e)) < 0)
 		return r;
-	if ((r = outside(p, e)) < 0 || (p->stage && (r = ns_send(channel, NS_MSG_GO, 0, NULL, -EBADF)) < 0))
+	if (!p->net_outside && (r = outside(p, e)) < 0)
+		return r;
+	if ((p->stage && (r = ns_send(channel, NS_MSG_GO, 0, NULL, -EBADF)) < 0))
 		return r;
 	if ((r = serve(p, channel, e)) < 0)
 		return r;

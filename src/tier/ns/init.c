@@ -19,6 +19,39 @@ static bool is_dev(const struct oci_mount *m) {
 	return n == 4 && memcmp(m->destination, "/dev", 4) == 0 && m->type && streq(m->type, "tmpfs") && !m->bind;
 }
 
+/* Join the network namespace that the parent made meanwhile. Idempotent. */
+static int join_net(struct ns_create *p, struct err *e) {
+	struct ns_message m;
+	_cleanup_close_ int net = -EBADF;
+	if (!p->net_outside)
+		return 0;
+	int r = ns_recv(p->channel, &m, &net, e);
+	if (r == 0 && (m.type != NS_MSG_NET || net < 0))
+		r = err_set(e, EPROTO, "unexpected message");
+	if (r == 0 && sys_setns(net, CLONE_NEWNET) < 0)
+		r = err_sys(e, errno, "join network namespace");
+	/* Devices are moved, and RDT groups joined, from outside: only then is somebody waiting for this. */
+	if (r == 0 && (p->s->n_net_devices || p->s->intel_rdt.set)) {
+		if ((r = ns_send(p->channel, NS_MSG_NET, 0, NULL, -EBADF)) < 0)
+			return err_sys(e, r, "report network namespace");
+		r = ns_expect(p->channel, NS_MSG_GO, e);
+	}
+	if (r == 0)
+		p->net_outside = false;
+	return r;
+}
+
+/* File systems whose superblock does not depend on the network namespace of the one who mounts. */
+static bool knows_no_net(const struct oci_mount *m) {
+	static const char *const types[] = { "proc", "tmpfs", "devpts", "mqueue" };
+	if (mount_is_bind(m) || m->remount || !m->type)
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (streq(m->type, types[i]))
+			return true;
+	return false;
+}
+
 static int make_mounts(struct ns_create *p, struct mount_ctx *ctx, bool *dev_readonly, struct err *e) {
 	for (size_t i = 0; i < p->s->n_mounts; i++) {
 		struct oci_mount m = p->s->mounts[i];
@@ -28,7 +61,9 @@ static int make_mounts(struct ns_create *p, struct mount_ctx *ctx, bool *dev_rea
 			m.flags_set &= ~(unsigned long)MS_RDONLY;
 			*dev_readonly = true;
 		}
-		int r = mount_entry(ctx, &m, p->sources ? &p->sources[i] : NULL, e);
+		int r = knows_no_net(&m) ? 0 : join_net(p, e);
+		if (r == 0)
+			r = mount_entry(ctx, &m, p->sources ? &p->sources[i] : NULL, e);
 		if (r < 0)
 			return r;
 	}
@@ -122,7 +157,7 @@ static int build(struct ns_create *p, struct mount_ctx *ctx, int *ret_slave, str
 	const struct oci_spec *s = p->s;
 	bool dev_readonly = false;
 	int r = 0;
-	if ((p->new_flags & CLONE_NEWNET) && (r = netdev_lo_up(e)) < 0)
+	if ((p->new_flags & CLONE_NEWNET) && !p->net_outside && (r = netdev_lo_up(e)) < 0)
 		return r;
 	if (p->own & CLONE_NEWNS) {
 		if ((r = rootfs_isolate(s->rootfs_propagation, e)) < 0)
@@ -135,7 +170,7 @@ static int build(struct ns_create *p, struct mount_ctx *ctx, int *ret_slave, str
 		return ctx->root;
 	if ((r = make_mounts(p, ctx, &dev_readonly, e)) < 0 || (r = make_dev(p, ctx, dev_readonly, e)) < 0)
 		return r;
-	if ((r = names(s, e)) < 0)
+	if ((r = join_net(p, e)) < 0 || (r = names(s, e)) < 0)
 		return r;
 	if (s->process.cwd && !streq(s->process.cwd, "/")) {
 		/* An engine may name a directory that the image does not have (runc makes it too). */

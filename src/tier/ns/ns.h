@@ -13,6 +13,10 @@
  *                                            startContainer hooks, identity, seccomp, execve
  *   end of file: it runs     <-- (close-on-exec), or MSG_ERROR
  *
+ * The network namespace is the dearest part of clone3 (0.4 of 1.4 ms). Without a user namespace it needs nothing of the child's: the parent makes it
+ * while the child is mounting, brings "lo" up in it, goes back to its own and sends it (MSG_NET); the child joins before its first mount that
+ * depends on it (sysfs), or after the mounts.
+ *
  * A child whose channel ends before its time exits, so a parent that is killed leaves nothing behind.
  *
  * A stage process stands between the two where a fork must happen after a namespace was entered: joining a user or pid namespace by path, and a time
@@ -31,7 +35,7 @@
 
 /* ---- channel ----------------------------------------------------------------------------------------------------- */
 
-enum ns_msg { NS_MSG_GO = 1, NS_MSG_PID, NS_MSG_MOUNTED, NS_MSG_READY, NS_MSG_TERMINAL, NS_MSG_ERROR };
+enum ns_msg { NS_MSG_GO = 1, NS_MSG_PID, NS_MSG_MOUNTED, NS_MSG_READY, NS_MSG_TERMINAL, NS_MSG_NET, NS_MSG_ERROR };
 enum { NS_TEXT_MAX = 4096 }; /* error text is cut there */
 struct ns_message {
 	uint32_t type;
@@ -79,6 +83,7 @@ struct ns_create {
 	uint64_t own;                 /* CLONE_NEW* that are not the host's: new, or joined by path */
 	bool stage, in_userns, setgroups_denied;
 	bool hooks_outside;           /* prestart or createRuntime */
+	bool net_outside;             /* the parent makes the network namespace; false again once the child is in it */
 	int rootfs;                   /* O_PATH, -EBADF: opened by the child, after joining a mount namespace */
 	int rootfs_tree;              /* user namespaces: detached tree of it that the parent made, -EBADF: none */
 	struct mount_source *sources; /* what the parent made, one per mount; NULL: nothing */
@@ -102,6 +107,9 @@ NORETURN void ns_init(struct ns_create *p);
 /* Of these new namespaces, those that are made by unshare(2) later. */
 static inline uint64_t ns_late_flags(uint64_t flags) {
 	return flags & (uint64_t)(unsigned)(CLONE_NEWCGROUP | (flags & CLONE_NEWUSER ? CLONE_NEWIPC : 0));
+}
+static inline uint64_t ns_clone_flags(const struct ns_create *p) {
+	return p->new_flags & ~ns_late_flags(p->new_flags) & ~(p->net_outside ? (uint64_t)CLONE_NEWNET : 0);
 }
 /* After a new user namespace has its maps: become its root. */
 int ns_become_root(bool setgroups_denied, struct err *e) MUST_CHECK;

@@ -57,6 +57,7 @@ static int plan_namespaces(struct ns_create *p, struct err *e) {
 	}
 	p->in_userns = p->own & CLONE_NEWUSER;
 	p->stage = fork_needed || ((p->new_flags & CLONE_NEWTIME) && p->s->n_time_offsets);
+	p->net_outside = (p->new_flags & CLONE_NEWNET) && !p->in_userns && !p->stage;
 	return 0;
 }
 
