@@ -55,7 +55,7 @@ static void *client(void *arg)
 	if (write(s, "ping", 4) != 4)
 		printf("short\n");
 	ssize_t n = read(s, buf, sizeof(buf));
-	printf("client got %zd %s\n", n, buf);
+	snprintf(arg, 64, "client got %zd %s", n, buf);
 	close(s);
 	return NULL;
 }
@@ -106,7 +106,9 @@ int main(void)
 	T(listen(ts, 5));
 	T(getsockname(ts, (struct sockaddr *)&in, &n));
 	pthread_t th;
-	pthread_create(&th, NULL, client, &in);
+	char shared[64];
+	memcpy(shared, &in, sizeof(in));
+	pthread_create(&th, NULL, client, shared);
 	s = accept4(ts, NULL, NULL, SOCK_CLOEXEC);
 	printf("cloexec %d\n", fcntl(s, F_GETFD));
 	memset(buf, 0, sizeof(buf));
@@ -114,6 +116,7 @@ int main(void)
 	printf("%s\n", buf);
 	T(send(s, "pong", 4, 0));
 	pthread_join(th, NULL);
+	printf("%s\n", shared);
 	T(read(s, buf, 64));
 	close(s);
 	fcntl(ts, F_SETFL, O_NONBLOCK);

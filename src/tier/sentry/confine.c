@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -125,17 +126,14 @@ int confine_late(const struct sentry_options *o, struct err *e)
 
 static void *signal_main(void *arg)
 {
-	sigset_t set;
-	(void)arg;
-	sigfillset(&set);
-	sigdelset(&set, SIGCHLD);
+	int fd = (int)(intptr_t)arg;
 	for (;;) {
-		siginfo_t si;
-		int sig = sigwaitinfo(&set, &si);
-		if (sig <= 0)
+		struct signalfd_siginfo si;
+		if (read(fd, &si, sizeof(si)) != sizeof(si))
 			continue;
+		int sig = (int)si.ssi_signo;
 		kernel_lock();
-		if (K.init && !hosttty_signal(sig, si.si_code == SI_KERNEL)) {
+		if (K.init && !hosttty_signal(sig, si.ssi_code == SI_KERNEL)) {
 			struct guest_siginfo gi = { .signo = sig, .code = SI_USER };
 			send_signal_process(K.init, sig, &gi);
 		}
@@ -146,7 +144,10 @@ static void *signal_main(void *arg)
 
 int confine_signals(struct err *e)
 {
-	int rc = service_thread(signal_main, NULL);
+	sigset_t set;
+	sigfillset(&set);
+	sigdelset(&set, SIGCHLD);
+	int fd = signalfd(-1, &set, SFD_CLOEXEC);
+	int rc = fd < 0 ? -errno : service_thread(signal_main, (void *)(intptr_t)fd);
 	return rc < 0 ? err_sys(e, rc, "signal thread") : 0;
 }
-int sentry_filter_print(struct strbuf *out) { (void)out; return 0; }

@@ -12,6 +12,7 @@
 
 #include "tier/sentry/config.h"
 #include "tier/sentry/control.h"
+#include "tier/sentry/fs/hoststat.h"
 #include "tier/sentry/service.h"
 #include "tier/sentry/task/exit.h"
 #include "tier/sentry/vfs/vfs.h"
@@ -24,7 +25,8 @@ static void reply(int fd, int value, const char *text)
 {
 	struct sentry_message m = { .value = value };
 	snprintf(m.text, sizeof(m.text), "%s", text ? text : "");
-	send(fd, &m, sizeof(m), MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (write(fd, &m, sizeof(m)) < 0)
+		return; /* the asker is gone; SIGPIPE is blocked in every thread */
 }
 
 void control_exec_done(struct process *p, int status)
@@ -38,7 +40,7 @@ void control_exec_done(struct process *p, int status)
 static int read_config(int fd, struct arena *a, struct sentry_options *o, struct err *e)
 {
 	struct stat st;
-	if (fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > SENTRY_CONFIG_MAX)
+	if (host_stat(fd, "", &st) < 0 || st.st_size <= 0 || st.st_size > SENTRY_CONFIG_MAX)
 		return err_set(e, EINVAL, "configuration of bad size");
 	_cleanup_free_ char *buf = malloc((size_t)st.st_size);
 	if (!buf || pread(fd, buf, (size_t)st.st_size, 0) != st.st_size)
@@ -64,7 +66,7 @@ static void signal_all(int sig, bool all)
 static void serve_exec(struct conn *c, int pid)
 {
 	struct sentry_message m;
-	while (recv(c->fd, &m, sizeof(m), 0) == sizeof(m)) {
+	while (read(c->fd, &m, sizeof(m)) == sizeof(m)) {
 		if (m.type != SENTRY_SIGNAL)
 			continue;
 		kernel_lock();

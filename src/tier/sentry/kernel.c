@@ -2,6 +2,7 @@
 #include "tier/sentry/kernel.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -193,7 +194,8 @@ void ktimer_arm(struct ktimer *tm, int64_t deadline)
 struct watch { struct waitq *wq; uint32_t gen; };
 static struct watch *watches;
 static unsigned n_watches;
-static int epfd = -EBADF;
+static int epfd = -EBADF; /* made before the filter is */
+static bool poller_thread;
 
 static void *poller_main(void *arg)
 {
@@ -216,9 +218,8 @@ static void *poller_main(void *arg)
 
 int hostpoll_add(struct hostpoll *hp, int fd, struct waitq *wq)
 {
-	if (epfd < 0) {
-		if ((epfd = epoll_create1(EPOLL_CLOEXEC)) < 0)
-			return -errno;
+	if (!poller_thread) {
+		poller_thread = true;
 		if (service_thread(poller_main, NULL) < 0)
 			return -EAGAIN;
 	}
@@ -282,4 +283,7 @@ void kernel_init(void)
 	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
 	pthread_cond_init(&timer_cond, &a);
 	pthread_condattr_destroy(&a);
+	epfd = epoll_create1(EPOLL_CLOEXEC);
+	K.n_cpus = (unsigned)sysconf(_SC_NPROCESSORS_CONF);
+	sched_getaffinity(0, sizeof(K.cpus), &K.cpus);
 }

@@ -3,6 +3,7 @@
 #define TIERCE_SENTRY_KERNEL_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -32,6 +33,8 @@ struct kernel {
 	int proc_fd;                /* the host's procfs of our pid namespace */
 	uint64_t counts[512];       /* calls by number */
 	uint64_t unknown;           /* numbers outside of the table */
+	cpu_set_t cpus;             /* that the sentry may run on, at start */
+	unsigned n_cpus;
 	bool shutting_down;
 	int exit_status;            /* wait status of init once it is gone */
 	pthread_cond_t done;

@@ -266,7 +266,7 @@ static NORETURN void child_main(struct child *x)
 	}
 	char *argv[] = { (char *)(uintptr_t)"tierce-sentry", (char *)(uintptr_t)"--config-fd", fd[0], (char *)(uintptr_t)"--control-fd", fd[1],
 		(char *)(uintptr_t)"--ready-fd", fd[2], NULL };
-	char *envp[] = { NULL };
+	char *envp[] = { (char *)(uintptr_t)"GLIBC_TUNABLES=glibc.pthread.rseq=0", NULL }; /* one call less in the sentry's filter */
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);

@@ -3,6 +3,7 @@
 #include <linux/membarrier.h>
 #include <linux/prctl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "tier/sentry/abi/handlers.h"
+#include "tier/sentry/fs/procfs.h"
 #include "tier/sentry/gate/host.h"
 #include "tier/sentry/mm/mm.h"
 #include "tier/sentry/task/task.h"
@@ -41,8 +43,17 @@ long sys_setdomainname(struct task *t, const uint64_t *a) { return set_name(t, a
 long sys_sysinfo(struct task *t, const uint64_t *a)
 {
 	struct sysinfo si;
-	if (sysinfo(&si) < 0)
-		return -errno;
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	unsigned long total = 0, avail = 0;
+	const char *p;
+	memset(&si, 0, sizeof(si));
+	if (proc_copy_host("meminfo", &b) < 0 || sscanf(strbuf_str(&b), "MemTotal: %lu", &total) != 1)
+		return -EIO;
+	if ((p = strstr(strbuf_str(&b), "MemAvailable:")))
+		avail = strtoul(p + 13, NULL, 10);
+	si.totalram = total * 1024;
+	si.freeram = avail * 1024;
+	si.mem_unit = 1;
 	si.uptime = (now_ns(CLOCK_BOOTTIME) - K.boot_ns) / 1000000000;
 	si.procs = (unsigned short)K.n_tasks;
 	return copyout(t, a[0], &si, sizeof(si));
@@ -242,9 +253,8 @@ long sys_sched_getaffinity(struct task *t, const uint64_t *a)
 	cpu_set_t set;
 	if ((int)a[0] && !task_by_tid((int)a[0]))
 		return -ESRCH;
-	if (sched_getaffinity(0, sizeof(set), &set) < 0)
-		return -errno;
-	unsigned bytes = ((unsigned)sysconf(_SC_NPROCESSORS_CONF) + 63) / 64 * 8;
+	set = K.cpus;
+	unsigned bytes = (K.n_cpus + 63) / 64 * 8;
 	if (a[1] < bytes || a[1] & 7)
 		return -EINVAL;
 	return copyout(t, a[2], &set, bytes) < 0 ? -EFAULT : (long)bytes;
@@ -258,8 +268,7 @@ long sys_sched_setaffinity(struct task *t, const uint64_t *a)
 		return -EFAULT;
 	if ((int)a[0] && !task_by_tid((int)a[0]))
 		return -ESRCH;
-	if (sched_getaffinity(0, sizeof(have), &have) < 0)
-		return -errno;
+	have = K.cpus;
 	CPU_AND(&set, &set, &have);
 	return CPU_COUNT(&set) ? 0 : -EINVAL; /* a hint: the host places twins and guests together */
 }
@@ -363,7 +372,7 @@ long sys_membarrier(struct task *t, const uint64_t *a)
 	case MEMBARRIER_CMD_QUERY: return a[1] ? -EINVAL : MEMBARRIER_CMD_GLOBAL;
 	case MEMBARRIER_CMD_GLOBAL:
 		kernel_unlock();
-		usleep(1000);
+		sched_yield();
 		kernel_lock();
 		return 0;
 	default: return -EINVAL;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "tier/sentry/fs/hosttty.h"
+#include "tier/sentry/fs/hoststat.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
 
@@ -156,7 +157,7 @@ static int hs_getattr(struct inode *i, struct kstat *k)
 {
 	struct stat st;
 	int fd = (int)(intptr_t)i->priv;
-	if (fstat(fd, &st) < 0)
+	if (host_stat(fd, "", &st) < 0)
 		return -errno;
 	stat_to_kstat(&st, k);
 	k->uid = i->uid;
@@ -171,7 +172,7 @@ struct file *hostfile_new(int fd, unsigned flags, const char *name)
 	struct stat st;
 	char label[48];
 	struct host_stream *s = calloc(1, sizeof(*s));
-	if (!s || fstat(fd, &st) < 0) {
+	if (!s || host_stat(fd, "", &st) < 0) {
 		free(s);
 		return NULL;
 	}

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tier/sentry/fs/hostfs.h"
+#include "tier/sentry/fs/hoststat.h"
 #include "tier/sentry/task/task.h"
 
 struct host_inode {
@@ -56,7 +57,7 @@ static int host_get(struct super *sb, int fd, struct inode **ret)
 	struct host_super *hs = sb->priv;
 	struct host_inode *h;
 	struct stat st;
-	if (fstat(fd, &st) < 0) {
+	if (host_stat(fd, "", &st) < 0) {
 		int rc = -errno;
 		close(fd);
 		return rc;
@@ -105,7 +106,7 @@ static int host_lookup(struct inode *dir, const char *name, struct inode **ret)
 static bool host_revalidate(struct inode *dir, const char *name, struct inode *i)
 {
 	struct stat st;
-	if (fstatat(hi(dir)->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_ino != hi(i)->ino || st.st_dev != hi(i)->dev)
+	if (host_stat(hi(dir)->fd, name, &st) < 0 || st.st_ino != hi(i)->ino || st.st_dev != hi(i)->dev)
 		return false;
 	fill(i, &st);
 	return true;
@@ -123,10 +124,10 @@ static int own(struct task *t, struct inode *dir, uint32_t mode, struct inode **
 		(*ret)->gid = gid;
 	}
 	if (!S_ISLNK(m)) { /* chown and the host's umask may have taken bits away */
-		struct stat st;
+		struct stat st = { .st_mode = m };
 		char name[16];
 		snprintf(name, sizeof(name), "%d", hi(*ret)->fd);
-		if (fstat(hi(*ret)->fd, &st) == 0 && (st.st_mode & 07777) != (m & 07777) && fchmodat(K.proc_self_fd, name, m & 07777, 0) == 0)
+		if (host_stat(hi(*ret)->fd, "", &st) == 0 && (st.st_mode & 07777) != (m & 07777) && fchmodat(K.proc_self_fd, name, m & 07777, 0) == 0)
 			st.st_mode = (st.st_mode & S_IFMT) | (m & 07777);
 		(*ret)->mode = st.st_mode;
 	}
@@ -318,7 +319,7 @@ static int host_removexattr(struct inode *i, const char *name)
 
 static int host_open(struct task *t, struct inode *i, struct file *f)
 {
-	int flags = (int)(f->flags & (O_ACCMODE | O_DIRECT | O_SYNC | O_DSYNC | O_NOATIME)) | O_NONBLOCK | O_NOCTTY;
+	int flags = (int)(f->flags & (O_ACCMODE | O_APPEND | O_DIRECT | O_SYNC | O_DSYNC | O_NOATIME)) | O_NONBLOCK | O_NOCTTY;
 	(void)t;
 	if (is_dir(i))
 		flags = O_RDONLY | O_DIRECTORY;
@@ -413,15 +414,14 @@ static ssize_t host_write(struct task *t, struct file *f, struct uio *u, int64_t
 		if (k < 0)
 			return total ? (ssize_t)total : k;
 		bool append = f->flags & O_APPEND;
-		struct iovec iov = { buf, (size_t)k };
 		int64_t at = *pos;
 		file_get(f);
 		kernel_unlock();
-		ssize_t n = append ? pwritev2(f->host_fd, &iov, 1, 0, RWF_APPEND) : pwrite(f->host_fd, buf, (size_t)k, at);
+		ssize_t n = pwrite(f->host_fd, buf, (size_t)k, at); /* O_APPEND is set on the host fd too: Linux then appends whatever the offset */
 		int err = errno;
 		if (append && n > 0) {
 			struct stat st;
-			at = fstat(f->host_fd, &st) == 0 ? st.st_size - n : at;
+			at = host_stat(f->host_fd, "", &st) == 0 ? st.st_size - n : at;
 		}
 		kernel_lock();
 		file_put(f);
@@ -451,9 +451,10 @@ static int64_t host_llseek(struct task *t, struct file *f, int64_t off, int when
 
 static int host_fsync(struct file *f, bool datasync)
 {
+	(void)datasync;
 	file_get(f);
 	kernel_unlock();
-	int rc = (datasync ? fdatasync(f->host_fd) : fsync(f->host_fd)) < 0 ? -errno : 0;
+	int rc = fsync(f->host_fd) < 0 ? -errno : 0;
 	kernel_lock();
 	file_put(f);
 	return rc;
@@ -465,6 +466,12 @@ static long host_fallocate(struct task *t, struct file *f, int mode, int64_t off
 	return fallocate(f->host_fd, mode, off, len) < 0 ? -errno : 0;
 }
 
+static int host_flags_changed(struct file *f, unsigned old)
+{
+	(void)old;
+	return fcntl(f->host_fd, F_SETFL, (int)(f->flags & (O_APPEND | O_DIRECT | O_NOATIME)) | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
 static int host_mmap_fd(struct file *f, int prot, int flags)
 {
 	(void)prot;
@@ -473,7 +480,7 @@ static int host_mmap_fd(struct file *f, int prot, int flags)
 }
 
 static const struct file_ops host_file_ops = { .read = host_read, .write = host_write, .llseek = host_llseek, .fsync = host_fsync,
-	.fallocate = host_fallocate, .mmap_fd = host_mmap_fd };
+	.fallocate = host_fallocate, .mmap_fd = host_mmap_fd, .flags_changed = host_flags_changed };
 
 struct linux_dirent64_ { uint64_t ino; int64_t off; uint16_t reclen; uint8_t type; char name[]; };
 

@@ -32,7 +32,7 @@ SHOW(show_uptime)
 
 SHOW(show_stat)
 {
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	long n = (long)K.n_cpus;
 	int64_t boot = time(NULL) - (now_ns(CLOCK_BOOTTIME) - K.boot_ns) / 1000000000;
 	(void)c;
 	strbuf_puts(b, "cpu  0 0 0 0 0 0 0 0 0 0\n");

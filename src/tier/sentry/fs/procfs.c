@@ -242,7 +242,7 @@ struct super *procfs_mount(void) { return mount_tree("proc", &root_entry); }
 
 static int show_cpus(const struct proc_ctx *c, struct strbuf *b)
 {
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	long n = (long)K.n_cpus;
 	(void)c;
 	return n > 1 ? strbuf_printf(b, "0-%ld\n", n - 1) : strbuf_puts(b, "0\n");
 }

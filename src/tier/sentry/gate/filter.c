@@ -10,6 +10,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stddef.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -96,6 +97,8 @@ void guest_filter_prepare(void)
 	ret(SECCOMP_RET_TRAP);
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
 		const struct guest_rule *r = &rules[i];
+		if (r->nr == SYS_arch_prctl && gate_layout.fsgsbase)
+			continue;
 		load(offsetof(struct seccomp_data, nr));
 		put(BPF_JMP | BPF_JEQ | BPF_K, 0, r->arg < 0 ? 1 : 4, (uint32_t)r->nr);
 		if (r->arg >= 0) {
@@ -125,6 +128,8 @@ int guest_filter_print(struct strbuf *out)
 	unsigned calls = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
 		const struct guest_rule *r = &rules[i];
+		if (r->nr == SYS_arch_prctl && getauxval(AT_HWCAP2) & 2 /* wrfsbase */)
+			continue;
 		calls += r->nr != last;
 		last = r->nr;
 		if (r->arg < 0)

@@ -111,7 +111,7 @@ void as_put(struct host_as *as)
 void as_kill(struct host_as *as)
 {
 	if (as->pid && !as->gone)
-		kill(as->pid, SIGKILL);
+		syscall(SYS_tgkill, as->pid, as->pid, SIGKILL); /* to the leader: the whole process */
 }
 
 /* ---- the mailbox ------------------------------------------------------------------------------------------------- */

@@ -67,11 +67,7 @@ static bool pid_is_new_process(int pid)
 	list_for_each(as, &all_as, node)
 		if (as->pid == pid && !as->gone)
 			return false;
-	int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* refuses a pid that is no thread-group leader */
-	if (fd < 0)
-		return false;
-	close(fd);
-	return true;
+	return syscall(SYS_tgkill, pid, pid, 0) == 0; /* refuses a pid that is no thread-group leader */
 }
 
 static int check(const struct seccomp_notif *n, struct grant **ret)
