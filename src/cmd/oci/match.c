@@ -6,11 +6,12 @@
 #include <string.h>
 
 enum {
-	STEPS_MAX = 200000, /* a pattern like (a*)*b backtracks without end */
-	DEPTH_MAX = 2000,   /* recursion: one frame per matched piece */
+	STEPS_MAX = 100000, /* a pattern like (a*)*b backtracks without end */
+	PATTERN_MAX = 1024, /* groups in groups: bounds the recursion of the checker */
+	DEPTH_MAX = 1000,   /* recursion: one frame per matched piece */
 };
 
-struct matcher { const char *end; unsigned steps, depth; bool full; };
+struct matcher { const char *end; unsigned *steps, depth; bool full; };
 /* What follows a piece: the rest of the pattern, then what follows that. */
 struct next { const char *p, *end; const struct next *up; };
 
@@ -51,12 +52,13 @@ static const char *atom_end(const char *p, const char *end) {
 		return bracket_end(p, end);
 	if (*p != '(')
 		return *p == ')' || *p == '*' || *p == '+' || *p == '?' ? NULL : p + 1;
+	bool atom = false; /* what an operator could apply to */
 	for (p++; p < end && *p != ')';) {
-		if (*p == '|' || *p == '*' || *p == '+' || *p == '?') {
-			p++;
-			continue;
-		}
-		p = atom_end(p, end);
+		bool op = *p == '*' || *p == '+' || *p == '?';
+		if (op && !atom)
+			return NULL;
+		atom = !op && *p != '|' && *p != '^';
+		p = op || *p == '|' ? p + 1 : atom_end(p, end);
 		if (!p)
 			return NULL;
 	}
@@ -77,7 +79,7 @@ static bool match_seq(struct matcher *m, const char *p, const char *end, const c
 static bool match_repeat(struct matcher *m, const char *atom, const char *after, char op, const char *rest, const char *end, const char *s, const char *start,
 	const struct next *up, unsigned count) {
 	unsigned min = op == '+' ? 1 : 0, max = op == '?' ? 1 : ~0U;
-	if (++m->steps > STEPS_MAX || m->depth > DEPTH_MAX)
+	if (++*m->steps > STEPS_MAX || m->depth > DEPTH_MAX)
 		return false;
 	if (count < max) {
 		m->depth++;
@@ -87,7 +89,6 @@ static bool match_repeat(struct matcher *m, const char *atom, const char *after,
 			for (const char *e = m->end; !hit && e > s; e--) {
 				struct matcher part = { e, m->steps, m->depth, true };
 				hit = match_alt(&part, atom + 1, after - 1, s, start, NULL) && match_repeat(m, atom, after, op, rest, end, e, start, up, count + 1);
-				m->steps = part.steps > m->steps ? part.steps : m->steps;
 			}
 		} else if (s < m->end && one(atom, after, *s))
 			hit = match_repeat(m, atom, after, op, rest, end, s + 1, start, up, count + 1);
@@ -100,7 +101,7 @@ static bool match_repeat(struct matcher *m, const char *atom, const char *after,
 
 static bool match_seq(struct matcher *m, const char *p, const char *end, const char *s, const char *start, const struct next *up) {
 	while (p < end) {
-		if (++m->steps > STEPS_MAX)
+		if (++*m->steps > STEPS_MAX || m->depth > DEPTH_MAX)
 			return false;
 		if (*p == '^' || *p == '$') {
 			if (*p == '^' ? s != start : s != m->end)
@@ -114,7 +115,10 @@ static bool match_seq(struct matcher *m, const char *p, const char *end, const c
 			return match_repeat(m, p, after, op, after + 1, end, s, start, up, 0);
 		if (*p == '(') {
 			struct next n = { after, end, up };
-			return match_alt(m, p + 1, after - 1, s, start, &n);
+			m->depth++;
+			bool hit = match_alt(m, p + 1, after - 1, s, start, &n);
+			m->depth--;
+			return hit;
 		}
 		if (s >= m->end || !one(p, after, *s))
 			return false;
@@ -145,6 +149,8 @@ static bool match_alt(struct matcher *m, const char *p, const char *end, const c
 int match_check(const char *pattern) {
 	const char *end = pattern + strlen(pattern);
 	bool atom = false;
+	if (end - pattern > PATTERN_MAX)
+		return -EINVAL;
 	for (const char *p = pattern; p < end;) {
 		bool op = *p == '*' || *p == '+' || *p == '?';
 		if (op && !atom)
@@ -160,8 +166,9 @@ int match_check(const char *pattern) {
 
 bool match(const char *pattern, const char *text) {
 	size_t n = strlen(text);
+	unsigned steps = 0;
 	for (size_t i = 0; i <= n; i++) {
-		struct matcher m = { text + n, 0, 0, false };
+		struct matcher m = { text + n, &steps, 0, false };
 		if (match_alt(&m, pattern, pattern + strlen(pattern), text + i, text, NULL))
 			return true;
 	}
