@@ -33,7 +33,7 @@ test: all ## all tests
 
 test-vm: all ## every suite inside machines with Debian's kernel: pure cgroup v2, systemd as init
 	@tools/deps test vm
-	@tests/vm/all
+	@tests/machine/all
 
 bench: all ## the figures of the README, next to Debian's crun and runc; results in bench/results
 	@tools/deps run bench
