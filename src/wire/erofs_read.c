@@ -80,7 +80,7 @@ int erofs_inode_get(const struct erofs *fs, uint64_t nid, struct erofs_inode *re
 	case S_IFCHR:
 	case S_IFBLK:
 		in.rdev = in.u;
-		/* fall through */
+		__attribute__((fallthrough));
 	case S_IFIFO:
 	case S_IFSOCK:
 		in.size = 0;

@@ -6,17 +6,8 @@
 #include "tier/sentry/task/exit.h"
 #include "tier/sentry/vfs/vfs.h"
 
-/* vfs/locks.c */
-void locks_release_file(struct task *t, struct file *f) { (void)t, (void)f; }
-void locks_release_owner(struct task *t, struct inode *i) { (void)t, (void)i; }
-/* fs/inotify.c */
-void inotify_event(struct inode *dir, const char *name, struct inode *i, uint32_t mask, uint32_t cookie) { (void)dir, (void)name, (void)i, (void)mask, (void)cookie; }
-/* sys_timer.c */
-void posix_timers_drop(struct process *p) { (void)p; }
 /* sys_seccomp.c */
 void seccomp_task_exit(struct task *t) { (void)t; }
-/* sys_ipc.c */
-void ipc_task_exit(struct task *t, bool last) { (void)t, (void)last; }
 /* fs/tty.c */
 void tty_session_gone(struct session *s) { s->tty = NULL; }
 int tty_open_current(struct task *t, struct inode *i, struct file *f) { (void)t, (void)i, (void)f; return -ENXIO; }
@@ -27,8 +18,6 @@ int hosttty_check(struct task *t, struct file *f, bool write) { (void)t, (void)f
 /* sys_pidfd.c */
 int pidfd_pid(struct task *t, int fd) { (void)t, (void)fd; return -EBADF; }
 struct super *devpts_mount(void) { int rc; return tmpfs_mount("", &rc); }
-/* vfs/locks.c */
-long fcntl_lock(struct task *t, struct file *f, unsigned cmd, uint64_t arg) { (void)t, (void)f, (void)cmd, (void)arg; return 0; }
 int tty_adopt_host(struct task *t, struct file *f) { (void)t, (void)f; return 0; }
 struct super *overlay_mount(struct super *lower) { return lower; }
 #include "tier/sentry/confine.h"
