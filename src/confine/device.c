@@ -74,10 +74,14 @@ static int device_mknod(int at, const char *name, const struct oci_device *d, bo
 }
 
 static int device_bind(int at, const char *name, const struct oci_device *d, struct err *e) {
-	_cleanup_close_ int made = openat(at, name, O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0644);
+	/* Exclusive: what the image has there is bound over, never opened (opening a device can have effects). */
+	int made = openat(at, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (made < 0 && errno != EEXIST)
+		return err_sys(e, errno, "create device %s", d->path);
+	cleanup_close(&made);
 	_cleanup_close_ int dest = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (dest < 0)
-		return err_sys(e, errno, "create device %s", d->path);
+		return err_sys(e, errno, "open device %s", d->path);
 	_cleanup_close_ int tree = sys_open_tree(AT_FDCWD, d->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	struct stat st;
 	if (tree < 0 || fstat(tree, &st) < 0)
