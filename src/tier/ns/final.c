@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -42,9 +43,11 @@ int ns_private_proc(struct err *e) {
 void ns_reset_signals(void) {
 	/* A runtime that was started with SIGPIPE or SIGCHLD ignored must not hand that on: execve(2) keeps ignored signals. */
 	sigset_t none;
+	/* The system call itself: the C library's function refuses 32 and 33, which it keeps for threads, and those are inherited like all others. */
+	static const char dfl[152]; /* struct sigaction of any architecture, all zero: SIG_DFL, no flags, empty mask */
 	for (int i = 1; i < 65; i++)
 		if (i != SIGKILL && i != SIGSTOP)
-			signal(i, SIG_DFL);
+			syscall(SYS_rt_sigaction, i, dfl, NULL, (size_t)8);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
