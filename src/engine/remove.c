@@ -141,8 +141,11 @@ int ctr_purge(struct ctr *c, struct err *e) {
 		r = end_processes(c, e);
 	if (r < 0)
 		return r;
-	if (c->has_record && ctr_load_tier(c, false, NULL) == 0 && c->tier->destroy) {
-		r = c->tier->destroy(&c->tc, e);
+	if (c->has_record) {
+		/* Only the tier knows what it left behind: a program without it must not throw the record away. */
+		r = ctr_load_tier(c, false, e);
+		if (r == 0 && c->tier->destroy)
+			r = c->tier->destroy(&c->tc, e);
 		if (r < 0)
 			return r;
 	}
