@@ -17,13 +17,44 @@
 
 /* ---- before anything exists --------------------------------------------------------------------------------------- */
 
+/* The bundle as an absolute path, "." and ".." taken out by name only: who gave a symbolic link finds it again in the state. */
+static const char *absolute_bundle(struct arena *a, const char *bundle, struct err *e) {
+	char cwd[PATH_MAX] = "";
+	if (*bundle != '/' && !getcwd(cwd, sizeof(cwd)))
+		return err_sys(e, errno, "getcwd"), NULL;
+	char *path = arena_printf(a, "%s/%s", cwd, bundle), *out = path;
+	if (!path)
+		return err_set(e, ENOMEM, "out of memory"), NULL;
+	for (char *p = path; *p;) {
+		while (*p == '/')
+			p++;
+		size_t n = strcspn(p, "/");
+		if (n == 0)
+			break;
+		char *next = p + n;
+		if (n == 2 && p[0] == '.' && p[1] == '.') {
+			while (out > path && *--out != '/')
+				;
+		} else if (!(n == 1 && *p == '.')) {
+			*out++ = '/';
+			memmove(out, p, n); /* out never overtakes p */
+			out += n;
+		}
+		p = next;
+	}
+	if (out == path)
+		*out++ = '/';
+	*out = 0;
+	return path;
+}
+
 static int load_config(struct transaction *t, struct err *e) {
 	struct ctr *c = t->c;
-	const char *name = t->o->config ? t->o->config : "config.json";
-	char real[PATH_MAX];
-	if (!realpath(t->o->bundle, real))
-		return err_sys(e, errno, "bundle %s", t->o->bundle);
-	c->rec.bundle = arena_strdup(&c->arena, real);
+	const char *name = t->o->config ? t->o->config : "config.json", *real = absolute_bundle(&c->arena, t->o->bundle, e);
+	char root[PATH_MAX];
+	if (!real)
+		return e && e->code ? e->code : -ENOMEM;
+	c->rec.bundle = real;
 	c->tc.bundle_fd = open(real, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (c->tc.bundle_fd < 0)
 		return err_sys(e, errno, "bundle %s", real);
@@ -46,8 +77,8 @@ static int load_config(struct transaction *t, struct err *e) {
 	c->rec.rootfs = *c->spec->root_path == '/' ? c->spec->root_path : arena_printf(&c->arena, "%s/%s", real, c->spec->root_path);
 	if (!c->rec.rootfs || !c->rec.bundle)
 		return err_set(e, ENOMEM, "out of memory");
-	if (realpath(c->rec.rootfs, real))
-		c->rec.rootfs = arena_strdup(&c->arena, real);
+	if (realpath(c->rec.rootfs, root) && !(c->rec.rootfs = arena_strdup(&c->arena, root)))
+		return err_set(e, ENOMEM, "out of memory");
 	c->tc.spec = c->spec;
 	return 0;
 }
@@ -304,7 +335,7 @@ static int on_hooks(struct tier_container *tc, enum oci_hook_point point, void *
 	(void)tc;
 	struct transaction *t = arg;
 	bool outside = point == OCI_HOOK_PRESTART || point == OCI_HOOK_CREATE_RUNTIME;
-	return hooks_run(t->c, t->c->spec, point, point == OCI_HOOK_START_CONTAINER ? "created" : "creating", outside ? t->c->rec.init_pid : getpid(), e);
+	return hooks_run(t->c, t->c->spec, point, outside ? "creating" : "created", outside ? t->c->rec.init_pid : getpid(), e);
 }
 
 static void fill_tier(struct transaction *t) {
@@ -344,6 +375,7 @@ static int build(struct transaction *t, struct err *e) {
 	if (c->spec->seccomp.set)
 		t->root_fd = open(c->eng->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* without it filters are compiled each time */
 	fill_tier(t);
+	forget_affinity();
 	engine_debug(c->eng, "create: %s under isolation %s: nsexec started", c->rec.id, c->rec.tier); /* words that scripts look for */
 	r = t->build(t, e);
 	if (r < 0)

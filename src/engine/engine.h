@@ -200,6 +200,7 @@ int unix_address(const char *path, struct sockaddr_un *sa, int *ret_dir, struct 
 int unix_connect(const char *path, struct err *e) MUST_CHECK;
 /* Digits, no newline, by atomic rename; path is taken from the current directory. */
 int pid_file_write(const char *path, pid_t pid, struct err *e) MUST_CHECK;
+void forget_affinity(void);
 void terminal_size_from_stdin(struct oci_process *p);
 /* Pass one fd over a connected socket with a short name as payload. */
 int unix_send_fd(int sock, int fd, const char *payload, struct err *e) MUST_CHECK;

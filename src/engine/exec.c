@@ -19,6 +19,23 @@ static int check(struct ctr *c, const struct exec_options *o, struct err *e) {
 	return 0;
 }
 
+/* "0-2,5" as a mask, for the log; processors beyond 63 are left out. */
+static uint64_t cpu_mask(const char *list) {
+	uint64_t mask = 0;
+	for (char *end; *list; list = *end == ',' ? end + 1 : end) {
+		unsigned long lo = strtoul(list, &end, 10), hi = lo;
+		if (end == list)
+			break;
+		if (*end == '-')
+			hi = strtoul(end + 1, &end, 10);
+		for (; lo <= hi && lo < 64; lo++)
+			mask |= 1ULL << lo;
+		if (*end && *end != ',')
+			break;
+	}
+	return mask;
+}
+
 int engine_exec(struct ctr *c, const struct exec_options *o, struct executed *ret, struct err *e) {
 	int r = check(c, o, e);
 	if (r == 0)
@@ -49,6 +66,9 @@ int engine_exec(struct ctr *c, const struct exec_options *o, struct executed *re
 	pid_t pid = 0;
 	_cleanup_close_ int pidfd = -EBADF;
 	engine_debug(c->eng, "exec: %s in %s: nsexec container setup", o->process->args.n ? o->process->args.v[0] : "(no program)", c->rec.id);
+	forget_affinity();
+	if (o->process->cpu_affinity_initial)
+		engine_debug(c->eng, "exec: nsexec: affinity: 0x%llx", (unsigned long long)cpu_mask(o->process->cpu_affinity_initial));
 	r = c->tier->exec(&c->tc, &t, &pid, &pidfd, e);
 	if (r < 0)
 		return r;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -84,4 +85,11 @@ void terminal_size_from_stdin(struct oci_process *p) {
 		return;
 	p->console_height = (struct opt_u64){ true, w.ws_row };
 	p->console_width = (struct opt_u64){ true, w.ws_col };
+}
+
+/* What the caller was pinned to is no business of the container; its cpuset alone counts (the kernel cuts the mask to it). */
+void forget_affinity(void) {
+	cpu_set_t all;
+	memset(&all, 0xff, sizeof(all));
+	(void)sched_setaffinity(0, sizeof(all), &all);
 }

@@ -36,11 +36,13 @@ static int input_fd(const struct strbuf *state, struct err *e) {
 	return TAKE_FD(fd);
 }
 
-static NORETURN void child(const struct oci_hook *h, char **args, char **env, int in, int out, int err, int report) {
+static NORETURN void child(const struct oci_hook *h, const char *cwd, char **args, char **env, int in, int out, int err, int report) {
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
+	if (cwd)
+		(void)!chdir(cwd); /* as runc and crun: relative names in a hook start at the bundle, where it can be reached */
 	if (dup2(in, 0) >= 0 && dup2(out, 1) >= 0 && dup2(err, 2) >= 0 && cloexec_from(3) >= 0)
 		execve(h->path, args, env);
 	int code = errno;
@@ -101,7 +103,7 @@ static int describe(int status, const struct oci_hook *h, int out, int err, stru
 	return err_set(e, ECANCELED, "%s", strbuf_str(&b));
 }
 
-static int run_one(const struct oci_spec *spec, enum oci_hook_point point, const struct oci_hook *h, const struct strbuf *state, struct err *e) {
+static int run_one(const struct oci_spec *spec, const char *bundle, enum oci_hook_point point, const struct oci_hook *h, const struct strbuf *state, struct err *e) {
 	/* Without "env" a hook of the host gets ours, as under runc; nothing of the host's environment is for hooks inside. */
 	bool inside = point == OCI_HOOK_CREATE_CONTAINER || point == OCI_HOOK_START_CONTAINER;
 	char *just_path[] = { (char *)(uintptr_t)h->path, NULL }, *no_env[] = { NULL };
@@ -119,7 +121,7 @@ static int run_one(const struct oci_spec *spec, enum oci_hook_point point, const
 		return err_sys(e, errno, "pipe");
 	pid_t pid = fork();
 	if (pid == 0)
-		child(h, h->args.n ? h->args.v : just_path, h->env.n ? h->env.v : inside ? no_env : environ, in, out, err, report[1]);
+		child(h, point == OCI_HOOK_START_CONTAINER ? NULL : bundle, h->args.n ? h->args.v : just_path, h->env.n ? h->env.v : inside ? no_env : environ, in, out, err, report[1]);
 	int code = errno;
 	close(report[1]);
 	_cleanup_close_ int reader = report[0];
@@ -149,7 +151,7 @@ int hooks_run(struct ctr *c, const struct oci_spec *spec, enum oci_hook_point po
 	for (size_t i = 0; i < hooks->n; i++) {
 		engine_debug(c->eng, "running %s hook %s", oci_hook_point_names[point], hooks->v[i].path);
 		struct err one = ERR_INIT;
-		r = run_one(spec, point, &hooks->v[i], &state, &one);
+		r = run_one(spec, c->rec.bundle, point, &hooks->v[i], &state, &one);
 		if (r < 0) {
 			err_wrap(&one, r, "error running %s hook #%zu", oci_hook_point_names[point], i);
 			if (first == 0) {
