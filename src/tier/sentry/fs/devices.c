@@ -73,7 +73,7 @@ static const struct device { unsigned major, minor; const char *name; uint32_t m
 	{ 1, 8, "random", 0666, &random_ops, NULL },
 	{ 1, 9, "urandom", 0666, &random_ops, NULL },
 	{ 5, 0, "tty", 0666, NULL, tty_open_current },
-	{ 5, 1, NULL, 0600, NULL, tty_open_console },
+	{ 5, 1, "console", 0620, NULL, tty_open_console },
 	{ 5, 2, NULL, 0666, NULL, ptmx_open },
 };
 

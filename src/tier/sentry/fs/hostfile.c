@@ -153,6 +153,34 @@ static void hs_release(struct file *f)
 static const struct file_ops hs_ops = { .read = hs_read, .write = hs_write, .poll = hs_poll, .ioctl = hs_ioctl, .mmap_fd = hs_mmap_fd,
 	.llseek = hs_llseek, .release = hs_release };
 
+/* Another open file on the same host stream: /dev/tty, /dev/stdout, /proc/self/fd/1. */
+static int share(int fd, struct file *f)
+{
+	struct host_stream *s = calloc(1, sizeof(*s));
+	int copy = s ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+	if (copy < 0) {
+		free(s);
+		return -ENOMEM;
+	}
+	waitq_init(&s->wq);
+	s->regular = is_reg(f->inode);
+	s->tty = isatty(copy);
+	f->ops = &hs_ops;
+	f->priv = s;
+	f->host_fd = copy;
+	f->stream = !s->regular;
+	s->pollable = hostpoll_add(&s->hp, copy, &s->wq) == 0;
+	return 0;
+}
+
+int hosttty_reopen(struct file *host, struct file *f) { return share(host->host_fd, f); }
+
+static int hs_open(struct task *t, struct inode *i, struct file *f)
+{
+	(void)t;
+	return share((int)(intptr_t)i->priv, f);
+}
+
 static int hs_getattr(struct inode *i, struct kstat *k)
 {
 	struct stat st;
@@ -165,7 +193,7 @@ static int hs_getattr(struct inode *i, struct kstat *k)
 	k->dev = i->sb->dev;
 	return 0;
 }
-static const struct inode_ops hs_inode_ops = { .getattr = hs_getattr };
+static const struct inode_ops hs_inode_ops = { .getattr = hs_getattr, .open = hs_open };
 
 struct file *hostfile_new(int fd, unsigned flags, const char *name)
 {

@@ -36,6 +36,6 @@ long hosttty_ioctl(struct task *t, struct file *f, unsigned cmd, uint64_t arg)
 	case TIOCSWINSZ: return set(t, f->host_fd, cmd, arg, &ws, sizeof(ws));
 	case FIONREAD: case TIOCOUTQ: return get(t, f->host_fd, cmd, arg, &n, sizeof(n));
 	case TCFLSH: case TCXONC: case TCSBRK: return ioctl(f->host_fd, cmd, arg) < 0 ? -errno : 0;
-	default: return -ENOTTY;
+	default: return hosttty_job(t, cmd, arg);
 	}
 }

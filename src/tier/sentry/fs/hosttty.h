@@ -7,6 +7,8 @@
 bool file_is_hosttty(const struct file *f);
 struct waitq *hosttty_waitq(struct file *f);
 int hosttty_check(struct task *t, struct file *f, bool write); /* background access: SIGTTIN, SIGTTOU */
+long hosttty_job(struct task *t, unsigned cmd, uint64_t arg); /* controlling terminal, groups */
+int hosttty_reopen(struct file *host, struct file *f);         /* f becomes another file of this terminal */
 long hosttty_ioctl(struct task *t, struct file *f, unsigned cmd, uint64_t arg);
 
 #endif

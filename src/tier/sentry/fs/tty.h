@@ -5,6 +5,8 @@
 #include "tier/sentry/vfs/vfs.h"
 
 struct session;
+struct tty;
+int tty_open_slave(struct task *t, struct tty *y, unsigned flags, struct file **ret); /* TIOCGPTPEER */
 int tty_open_current(struct task *t, struct inode *i, struct file *f); /* /dev/tty */
 int tty_open_console(struct task *t, struct inode *i, struct file *f); /* /dev/console */
 int ptmx_open(struct task *t, struct inode *i, struct file *f);

@@ -23,6 +23,7 @@ struct file *file_new(struct inode *i, const struct file_ops *ops, unsigned flag
 	f->ops = ops;
 	f->inode = i;
 	f->flags = flags & ~(unsigned)(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
+	f->noctty = flags & O_NOCTTY;
 	f->host_fd = -EBADF;
 	f->can_read = (flags & O_ACCMODE) != O_WRONLY && !(flags & O_PATH);
 	f->can_write = (flags & O_ACCMODE) != O_RDONLY && !(flags & O_PATH);
@@ -110,6 +111,8 @@ static int open_permission(struct task *t, const struct path *p, unsigned flags)
 static int open_inode(struct task *t, struct file *f)
 {
 	struct inode *i = f->inode;
+	if (i->sb == anon_super && i->ops && i->ops->open)
+		return i->ops->open(t, i, f);
 	if (S_ISFIFO(i->mode))
 		return fifo_open(t, i, f);
 	if (S_ISCHR(i->mode))

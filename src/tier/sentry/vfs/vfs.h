@@ -255,6 +255,7 @@ struct file {
 	struct list epolls;         /* struct epitem that watch it (fs/epoll.c) */
 	int owner, owner_sig, owner_type; /* F_SETOWN, F_SETSIG */
 	char *anon_name;            /* "pipe:[17]", "anon_inode:[eventpoll]"; owned; NULL: path */
+	bool noctty;                /* O_NOCTTY of the open that makes it */
 	bool deny_write;            /* an execve's reference */
 };
 struct file *file_new(struct inode *i, const struct file_ops *ops, unsigned flags); /* takes the inode reference, even on failure */
