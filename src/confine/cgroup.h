@@ -115,6 +115,13 @@ const char *cgroup_dir_v2(const struct cgroup *cg);
 int cgroup_create(struct cgroup *cg, struct err *e) MUST_CHECK;
 /* O_DIRECTORY fd of the v2 cgroup for CLONE_INTO_CGROUP, or -EBADF (v1, disabled). Stays the handle's. */
 int cgroup_fd(struct cgroup *cg);
+/*
+ * Without root the kernel may forbid the caller to put a child into the v2 cgroup: the migration's common ancestor is not the user's (a login session beside the
+ * user's own manager). cgroup_fd() and cgroup_exec_fd() give -EBADF then, and the child is attached by this right after the clone, while it still waits
+ * (systemd does it on our behalf). Does nothing when there was an fd. sub as for exec.
+ */
+int cgroup_attach(struct cgroup *cg, const char *sub, pid_t pid, struct err *e) MUST_CHECK;
+
 /* The v1 way in for a child that was cloned into cgroup_fd(); on a pure v2 host n is 0. */
 enum { CGROUP_HIERARCHIES_MAX = 24 }; /* the kernel has 14 controllers, named hierarchies are rare */
 struct cgroup_join { int fds[CGROUP_HIERARCHIES_MAX]; size_t n; };

@@ -138,7 +138,7 @@ int cgroup_exec_fd(struct cgroup *cg, const char *sub, pid_t init_pid, int *ret_
 	int r;
 
 	*ret_fd = -EBADF;
-	if (!v2)
+	if (!v2 || !cgroup_may_enter(cg))
 		return 0;
 	if ((r = pick_v2(cg, v2, sub, init_pid, &dir, e)) < 0)
 		return r;

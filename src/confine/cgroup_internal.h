@@ -36,6 +36,7 @@ struct cgroup {
 	struct cgroup_hier h[CGROUP_HIERARCHIES_MAX];
 	size_t n;
 	int join_fd;
+	signed char may_enter; /* cgroup_may_enter(): 0 not asked yet, 1 yes, -1 no */
 	int helper_fd;        /* socket to the helper that holds the scope open */
 	pid_t helper_pid;
 };
@@ -84,6 +85,9 @@ int cgroup_wait_event(struct cgroup_hier *h, const char *key, uint64_t value, in
 /* cgroup_tree.c */
 int cgroup_enable_v2(struct cgroup *cg, struct cgroup_hier *h, uint32_t want);
 
+/* cgroup_attach.c: may the caller move a process from its own v2 cgroup into ours? Always for root. */
+bool cgroup_may_enter(struct cgroup *cg);
+
 /* cgroup_device.c, cgroup_bpf.c */
 struct cgroup_device_rule { bool allow; char type; int64_t major, minor; /* -1: any */ uint8_t access; };
 enum { CGROUP_ACC_MKNOD = 1, CGROUP_ACC_READ = 2, CGROUP_ACC_WRITE = 4, CGROUP_ACC_ALL = 7 }; /* BPF_DEVCG_ACC_* */
@@ -109,6 +113,7 @@ int cgroup_swap_to_v2(int64_t swap, int64_t limit, int64_t *ret, struct err *e);
 int cgroup_systemd_plan(struct cgroup *cg, const struct cgroup_request *req, struct err *e);
 int cgroup_systemd_start(struct cgroup *cg, struct err *e);
 int cgroup_systemd_apply(struct cgroup *cg, const struct oci_resources *r, struct err *e);
+int cgroup_systemd_attach(struct cgroup *cg, const char *sub, pid_t pid, struct err *e);
 int cgroup_systemd_stop(struct cgroup *cg, struct err *e);
 void cgroup_systemd_release(struct cgroup *cg);
 int cgroup_slice_path(const char *slice, struct strbuf *out, struct err *e);

@@ -383,6 +383,39 @@ int cgroup_systemd_start(struct cgroup *cg, struct err *e)
 	return 0;
 }
 
+int cgroup_systemd_attach(struct cgroup *cg, const char *sub, pid_t pid, struct err *e)
+{
+	struct cgroup_hier *v2 = cgroup_v2(cg);
+	const char *dir = v2 && cg->join ? cg->join : v2 ? v2->dir : "", *below = strstr(dir, cg->unit);
+	char buf[512], text[24];
+	_cleanup_free_ char *where = NULL;
+
+	/* the holder of a new scope is another helper, which has to stay */
+	pid_t holder = cg->helper_pid;
+	int holder_fd = cg->helper_fd;
+	below = below ? below + strlen(cg->unit) : "";
+	if (asprintf(&where, "%s%s%s", *below ? below : "", sub ? "/" : "", sub ? sub : "") < 0)
+		return where = NULL, err_sys(e, ENOMEM, "cgroup path");
+	snprintf(text, sizeof(text), "%d", (int)pid);
+	cg->helper_pid = 0;
+	cg->helper_fd = -EBADF;
+	char *slice = cg->slice, **props = cg->props, *words[] = { text, NULL };
+	size_t n_props = cg->n_props;
+	cg->slice = *where ? where : NULL;
+	static char root[] = "/";
+	cg->slice = cg->slice ? cg->slice : root;
+	cg->props = words;
+	cg->n_props = 1;
+	int r = run(cg, "attach", true, buf, sizeof(buf), e);
+	cgroup_systemd_release(cg);
+	cg->slice = slice;
+	cg->props = props;
+	cg->n_props = n_props;
+	cg->helper_pid = holder;
+	cg->helper_fd = holder_fd;
+	return r;
+}
+
 int cgroup_systemd_apply(struct cgroup *cg, const struct oci_resources *r, struct err *e)
 {
 	char buf[512];

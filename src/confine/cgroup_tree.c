@@ -239,6 +239,10 @@ int cgroup_create(struct cgroup *cg, struct err *e)
 	for (size_t i = 0; i < cg->n; i++) {
 		struct cgroup_hier *h = &cg->h[i];
 		_cleanup_err_ struct err why = ERR_INIT;
+		if (h->v2 && cg->rootless && cg->manager == CGROUP_MANAGER_CGROUPFS && !cgroup_may_enter(cg)) {
+			drop_hier(cg, i--); /* could be made, but nobody could be put inside */
+			continue;
+		}
 		r = h->v2 ? make_v2(cg, h, &why) : make_v1(cg, h, &why);
 		/* Without root a hierarchy that is not delegated to us is left alone; limits that need it fail by name later. */
 		if ((r == -EACCES || r == -EPERM || r == -EROFS) && cg->rootless) {
@@ -262,7 +266,7 @@ int cgroup_fd(struct cgroup *cg)
 {
 	struct cgroup_hier *v2 = cgroup_active(cg) ? cgroup_v2(cg) : NULL;
 
-	if (!v2)
+	if (!v2 || !cgroup_may_enter(cg))
 		return -EBADF;
 	if (cg->join) {
 		if (cg->join_fd < 0)

@@ -3,6 +3,7 @@
  *
  *   tierce-systemd --system|--user start UNIT SLICE [NAME=VALUE...]   scope with this process inside; answers, then holds it until end of file
  *   tierce-systemd --system|--user set UNIT [NAME=VALUE...]           properties of a live unit, until reboot
+ *   tierce-systemd --system|--user attach UNIT SUBCGROUP PID          a process into a live scope ("/": the scope itself)
  *   tierce-systemd --system|--user stop UNIT                          stop and forget
  *
  * Values are GVariant text. The answer is one line on stdout: "ok [CGROUP]" or "error ERRNO TEXT". A helper that is killed lets go of the scope; systemd
@@ -389,6 +390,22 @@ static int set_once(struct run *x, bool *again, struct err *e)
 	return r;
 }
 
+static int attach_once(struct run *x, bool *again, struct err *e)
+{
+	sd_bus_error be = SD_BUS_ERROR_NULL;
+	uint32_t pid = 0;
+
+	if (!x->props[0] || parse_u32(x->props[0], &pid) < 0)
+		return err_set(e, EINVAL, "attach needs a pid");
+	int r = sd_bus_call_method(x->bus, manager_name, manager_path, manager_iface, "AttachProcessesToUnit", &be, NULL, "ssau", x->unit, streq(x->slice, "/") ? "" : x->slice, 1, pid);
+	if (r < 0) {
+		*again = passes_by(r, &be);
+		r = err_set(e, r, "attach process %u to unit %s: %s", pid, x->unit, be.message ? be.message : strerror(-r));
+	}
+	sd_bus_error_free(&be);
+	return r;
+}
+
 static int stop_once(struct run *x, bool *again, struct err *e)
 {
 	sd_bus_message *reply = NULL;
@@ -416,6 +433,13 @@ static int do_set(struct run *x)
 	return say(r, r < 0 ? err_msg(&e) : "");
 }
 
+static int do_attach(struct run *x)
+{
+	_cleanup_err_ struct err e = ERR_INIT;
+	int r = retry(x, attach_once, &e);
+	return say(r, r < 0 ? err_msg(&e) : "");
+}
+
 static int do_stop(struct run *x)
 {
 	_cleanup_err_ struct err e = ERR_INIT;
@@ -428,14 +452,14 @@ static int do_stop(struct run *x)
 	return say(r, r < 0 ? err_msg(&e) : "");
 }
 
-static const struct { const char *verb; int words; int (*f)(struct run *); } verbs[] = { { "start", 2, do_start }, { "set", 1, do_set }, { "stop", 1, do_stop } };
+static const struct { const char *verb; int words; int (*f)(struct run *); } verbs[] = { { "start", 2, do_start }, { "set", 1, do_set }, { "attach", 2, do_attach }, { "stop", 1, do_stop } };
 
 int main(int argc, char **argv)
 {
 	struct run x = { .arena = ARENA_INIT };
 
 	if (argc < 4 || (!streq(argv[1], "--system") && !streq(argv[1], "--user"))) {
-		fprintf(stderr, "usage: tierce-systemd --system|--user start UNIT SLICE [NAME=VALUE...] | set UNIT NAME=VALUE... | stop UNIT\n");
+		fprintf(stderr, "usage: tierce-systemd --system|--user start UNIT SLICE [NAME=VALUE...] | set UNIT NAME=VALUE... | attach UNIT SUBCGROUP PID | stop UNIT\n");
 		return 2;
 	}
 	x.user = streq(argv[1], "--user");

@@ -163,8 +163,8 @@ static int serve(struct ns_create *p, int channel, struct err *e) {
 }
 
 static int build(struct ns_create *p, int channel, pid_t *pid, int *pidfd, struct err *e) {
-	int r = 0;
-	if (p->new_flags & CLONE_NEWUSER) {
+	int r = p->c->cgroup ? cgroup_attach(p->c->cgroup, NULL, *pid, e) : 0;
+	if (r == 0 && p->new_flags & CLONE_NEWUSER) {
 		r = userns_write_maps(*pid, &p->s->uid_mappings, &p->s->gid_mappings, &p->setgroups_denied, e);
 		if (r == 0 && (r = ns_send(channel, NS_MSG_GO, p->setgroups_denied, NULL, -EBADF)) < 0)
 			err_sys(e, r, "let the container's process go on");

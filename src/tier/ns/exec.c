@@ -323,6 +323,9 @@ static int to_ready(struct ns_exec *x, int channel, struct err *e) {
 
 static int supervise(struct ns_exec *x, int channel, pid_t *pid, int *pidfd, struct err *e) {
 	int r = x->stage ? from_stage(x, channel, pid, pidfd, e) : 0;
+	/* Without root the process waits in its user namespace: not the stage, which has cloned it by now, is the one to move. */
+	if (r == 0 && x->c->cgroup)
+		r = cgroup_attach(x->c->cgroup, x->o->cgroup_sub, *pid, e);
 	if (r < 0)
 		return r;
 	if (x->waits && (r = to_ready(x, channel, e)) < 0)
