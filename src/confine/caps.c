@@ -134,20 +134,17 @@ static int set_user(const struct oci_user *u, uint32_t flags, struct err *e) {
 }
 
 int creds_apply(const struct oci_process *p, uint32_t flags, struct err *e) {
-	const struct oci_caps *c = &p->caps;
-	int r = 0;
-	if (c->set) {
-		r = caps_drop_bounding(c->bounding, e);
-		if (r == 0)
-			r = caps_keep_on_setuid(true, e);
-	}
+	/* No "capabilities" at all means none (runc, crun), not all: the sets of an absent section are empty. */
+	static const struct oci_caps none;
+	const struct oci_caps *c = p->caps.set ? &p->caps : &none;
+	int r = caps_drop_bounding(c->bounding, e);
+	if (r == 0)
+		r = caps_keep_on_setuid(true, e);
 	if (r == 0)
 		r = set_user(&p->user, flags, e);
 	if (r < 0)
 		return r;
 	umask(p->user.umask.set ? (mode_t)p->user.umask.v & 0777 : DEFAULT_UMASK);
-	if (!c->set)
-		return 0;
 	/* An inheritable set that is not needed for ambient ones would let file capabilities of the image grow the process (CVE-2022-29162). */
 	uint64_t inheritable = flags & CREDS_EXEC && !broken("inheritable") ? c->inheritable & c->ambient : c->inheritable;
 	r = caps_set(c->effective, c->permitted, inheritable, c->ambient, e);

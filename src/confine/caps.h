@@ -18,8 +18,7 @@ uint64_t caps_all(void);
  * Whole change of identity for a container process; call it once, last before the late seccomp load and execve:
  *   bounding set dropped (needs CAP_SETPCAP) -> securebits keep-caps -> setgroups -> setgid -> setuid -> umask ->
  *   permitted/effective/inheritable -> ambient -> keep-caps cleared.
- * Sets with bits that the kernel does not know are masked. With caps->set == false nothing of the capability part is touched
- * (a setuid to non-root then clears them as the kernel does).
+ * Sets with bits that the kernel does not know are masked. With caps.set == false every set is empty, as with runc and crun.
  */
 enum creds_flags {
 	CREDS_KEEP_GROUPS = 1 << 0,     /* run.oci.keep_original_groups, or setgroups is denied in this user namespace */

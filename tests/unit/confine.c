@@ -92,6 +92,17 @@ static int exec_identity(void) {
 }
 CHILD_TEST(exec_identity)
 
+/* A document without "capabilities" has none. */
+static int absent_caps(void) {
+	struct oci_process p = { .user = { .uid = 0 } };
+	uint64_t effective, permitted;
+	CHECK(creds_apply(&p, 0, NULL) == 0);
+	CHECK(caps_get(&effective, &permitted, NULL) == 0 && effective == 0 && permitted == 0);
+	CHECK(prctl(PR_CAPBSET_READ, CAP_CHOWN, 0, 0, 0) == 0);
+	return 0;
+}
+CHILD_TEST(absent_caps)
+
 static int no_caps_left(void) {
 	struct err e = ERR_INIT;
 	uint64_t effective, permitted;
@@ -400,7 +411,7 @@ CHILD_TEST(move_device)
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_identity), cmocka_unit_test(test_exec_identity), cmocka_unit_test(test_no_caps_left), cmocka_unit_test(test_cap_warnings),
+		cmocka_unit_test(test_identity), cmocka_unit_test(test_exec_identity), cmocka_unit_test(test_absent_caps), cmocka_unit_test(test_no_caps_left), cmocka_unit_test(test_cap_warnings),
 		cmocka_unit_test(test_cpu_list), cmocka_unit_test(test_affinity), cmocka_unit_test(test_attributes), cmocka_unit_test(test_proc_redirect),
 		cmocka_unit_test(test_lsm), cmocka_unit_test(test_landlock_syntax), cmocka_unit_test(test_landlock_holds),
 		cmocka_unit_test(test_netlink_lengths), cmocka_unit_test(test_move_device),

@@ -244,7 +244,7 @@ static bool may_trace(const struct ns_exec *x) {
 	const uint64_t bit = 1ULL << CAP_SYS_PTRACE;
 	if (x->in_userns || broken("traced"))
 		return false;
-	return !first->set || !now->set || (first->bounding | first->permitted | now->bounding | now->permitted) & bit;
+	return (first->bounding | first->permitted | now->bounding | now->permitted) & bit;
 }
 
 static pid_t spawn(struct ns_exec *x, int parent_end, int *ret_pidfd, struct err *e) {

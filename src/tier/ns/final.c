@@ -168,7 +168,11 @@ static int identity(struct ns_final *f, bool early, struct err *e) {
 		r = landlock_apply(f->landlock, e);
 	if (r == 0 && early)
 		r = load_filter(f, e);
-	return r < 0 ? r : creds_apply(f->p, flags, e);
+	/* A further process whose document names no capabilities has the container's (runc). */
+	struct oci_process p = *f->p;
+	if (f->is_exec && !p.caps.set)
+		p.caps = f->s->process.caps;
+	return r < 0 ? r : creds_apply(&p, flags, e);
 }
 
 /*
