@@ -79,10 +79,9 @@ int erofs_inode_get(const struct erofs *fs, uint64_t nid, struct erofs_inode *re
 	switch (in.mode & S_IFMT) {
 	case S_IFCHR:
 	case S_IFBLK:
-		in.rdev = in.u;
-		__attribute__((fallthrough));
 	case S_IFIFO:
 	case S_IFSOCK:
+		in.rdev = S_ISCHR(in.mode) || S_ISBLK(in.mode) ? in.u : 0;
 		in.size = 0;
 		break;
 	case S_IFREG:

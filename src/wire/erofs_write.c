@@ -5,7 +5,10 @@
 #include "wire/erofs_write_priv.h"
 
 enum {
-	META_AREA = 256 * 1024, /* inodes are collected into areas of this size between the data */
+	/* Inodes are collected into areas between the data: small ones first, so that small layers stay small. All are larger than GAP_FILL, which
+	 * must never reach over one. */
+	META_AREA_FIRST = 64 * 1024,
+	META_AREA_MAX = 256 * 1024,
 	DATA_BUF = 512 * 1024,
 	GAP_FILL = 32 * 1024,   /* a smaller hole is written as zeros: one large write beats two small ones */
 	DIRECT = 128 * 1024,    /* a span this large goes out without a copy */
@@ -112,7 +115,8 @@ int meta_alloc(struct erofs_writer *w, size_t need, size_t tail, uint64_t *ret_n
 			return 0;
 		}
 		int r = out_flush(w, m, e);
-		size_t size = (MAX((size_t)META_AREA, need) + EROFS_BLK - 1) & ~(size_t)(EROFS_BLK - 1);
+		size_t area = MIN(w->meta_size ? 2 * w->meta_size : (size_t)META_AREA_FIRST, (size_t)META_AREA_MAX);
+		size_t size = (MAX(area, need) + EROFS_BLK - 1) & ~(size_t)(EROFS_BLK - 1);
 		uint32_t blk = 0;
 		if (r >= 0)
 			r = blocks_alloc(w, size / EROFS_BLK, &blk, e);
