@@ -15,7 +15,7 @@
 
 #include "confine/intelrdt.h"
 
-enum { DEATH_TIMEOUT = 30000 }; /* ms that a killed init may take to die (exit of a large address space, cores, stuck NFS) */
+enum { DEATH_SOON = 200 /* ms before frozen processes are looked for */, DEATH_TIMEOUT = 30000 }; /* ms that a killed init may take to die (exit of a large address space, cores, stuck NFS) */
 
 static int not_running(struct err *e) { return err_set(e, ESRCH, "container not running"); }
 
@@ -65,6 +65,31 @@ int engine_kill(struct ctr *c, int sig, bool all, struct err *e) {
 
 /* ---- the end ------------------------------------------------------------------------------------------------------ */
 
+/* On v1 a process in a frozen cgroup is not killed before it is thawed (freezer-subsystem.txt), and it may have been put into one that is not ours, or below
+ * ours. Brought back into the container's own, thawed cgroup it dies. */
+static void bring_back(struct ctr *c) {
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t n = 0;
+	struct err ignored = ERR_INIT;
+	if (!cgroup_active(c->cgroup) || !c->rec.cgroup_ours)
+		return;
+	(void)!cgroup_freeze(c->cgroup, false, &ignored);
+	(void)!cgroup_add(c->cgroup, c->rec.init_pid, false, &ignored);
+	if (cgroup_pids(c->cgroup, &pids, &n, &ignored) == 0)
+		for (size_t i = 0; i < n; i++)
+			(void)!cgroup_add(c->cgroup, pids[i], false, &ignored);
+	err_clear(&ignored);
+}
+
+static int wait_death(int pidfd, int timeout) {
+	struct pollfd p = { pidfd, POLLIN, 0 };
+	int n;
+	do
+		n = poll(&p, 1, timeout);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
 static int end_processes(struct ctr *c, struct err *e) {
 	bool live = ctr_open_pidfd(c, NULL) == 0;
 	/* Without a pidfd (too many descriptors, no memory) init may live all the same: the cgroup knows. */
@@ -77,11 +102,11 @@ static int end_processes(struct ctr *c, struct err *e) {
 		return 0;
 	if (pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
 		return err_sys(e, errno, "kill the container's init");
-	struct pollfd p = { c->pidfd, POLLIN, 0 };
-	int n;
-	do
-		n = poll(&p, 1, DEATH_TIMEOUT);
-	while (n < 0 && errno == EINTR);
+	int n = wait_death(c->pidfd, DEATH_SOON);
+	if (n == 0) {
+		bring_back(c);
+		n = wait_death(c->pidfd, DEATH_TIMEOUT);
+	}
 	if (n == 0)
 		return err_set(e, EBUSY, "the container's init (pid %d) does not die", c->rec.init_pid);
 	(void)waitid(P_PIDFD, (id_t)c->pidfd, &(siginfo_t){ 0 }, WEXITED | WNOHANG); /* ours when create is undone; somebody else's otherwise */
