@@ -130,7 +130,7 @@ static bool gid_is_mapped(const struct mount_ctx *c, uint32_t gid) {
 }
 
 /* Data with the label added and, on devpts, a gid that has no mapping left out (the kernel would answer EINVAL; runc and crun drop it). */
-static int fs_data(const struct mount_ctx *c, const struct oci_mount *m, const char *extra, struct strbuf *out, struct err *e) {
+static int fs_data(const struct mount_ctx *c, const struct oci_mount *m, const char *extra, bool no_gid, struct strbuf *out, struct err *e) {
 	sb_options(m, out);
 	if (extra)
 		strbuf_printf(out, "%s%s", out->len ? "," : "", extra);
@@ -142,7 +142,7 @@ static int fs_data(const struct mount_ctx *c, const struct oci_mount *m, const c
 		if (streq(m->type, "devpts") && n > 4 && n - 4 < sizeof(num) && memcmp(p, "gid=", 4) == 0) {
 			memcpy(num, p + 4, n - 4);
 			num[n - 4] = '\0';
-			drop = parse_u32(num, &gid) == 0 && !gid_is_mapped(c, gid);
+			drop = no_gid || (parse_u32(num, &gid) == 0 && !gid_is_mapped(c, gid));
 		}
 		if (n && !drop) {
 			if (out->len)
@@ -387,12 +387,19 @@ static int new_tree(struct mount_ctx *c, const struct oci_mount *m, int userns, 
 	_cleanup_strbuf_ struct strbuf data = STRBUF_INIT;
 	if (dest >= 0)
 		tmpfs_mode(m, dest, mode);
-	int r = fs_data(c, m, mode[0] ? mode : NULL, &data, e);
+	int r = fs_data(c, m, mode[0] ? mode : NULL, false, &data, e);
 	if (r < 0)
 		return r;
 	bool copy = (m->ext & OCI_MOUNT_TMPCOPYUP) && streq(m->type, "tmpfs");
 	unsigned attr = (unsigned)(copy ? m->attr_set & ~(uint64_t)MOUNT_ATTR_RDONLY : m->attr_set);
 	_cleanup_close_ int tree = mount_new_fs(m->type, m->source, strbuf_str(&data), attr, e);
+	if (tree == -EINVAL && c->in_userns && streq(m->type, "devpts")) {
+		/* The group of terminals has no id in a user namespace that we were started in. */
+		strbuf_clear(&data);
+		if ((r = fs_data(c, m, NULL, true, &data, e)) < 0)
+			return r;
+		tree = mount_new_fs(m->type, m->source, strbuf_str(&data), attr, e);
+	}
 	if (tree == -EPERM)
 		tree = bind_from_host(c, m, tree);
 	if (tree < 0)

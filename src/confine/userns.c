@@ -23,6 +23,14 @@ uint32_t userns_host_id(const struct oci_id_maps *maps, uint32_t id) {
 	return (uint32_t)-1;
 }
 
+bool userns_nested(void) {
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	unsigned inside, outside, count;
+	if (file_read_at(AT_FDCWD, "/proc/self/uid_map", &text, 64 * 1024) < 0)
+		return false;
+	return sscanf(strbuf_str(&text), "%u %u %u", &inside, &outside, &count) != 3 || inside != 0 || outside != 0 || count != (uint32_t)-1;
+}
+
 static int map_text(const struct oci_id_maps *maps, struct strbuf *out) {
 	if (maps->n > USERNS_MAPS_MAX)
 		return -E2BIG;

@@ -20,6 +20,8 @@ int userns_write_maps(pid_t pid, const struct oci_id_maps *uids, const struct oc
  */
 int idmap_option_parse(struct arena *a, const char *text, const struct oci_id_maps *container_uids, const struct oci_id_maps *container_gids,
 	struct oci_id_maps *uids, struct oci_id_maps *gids, struct err *e) MUST_CHECK;
+/* Is the caller in a user namespace that does not map every id, however it got there? Reads /proc/self/uid_map. */
+bool userns_nested(void);
 /* Host id of a container id, or (uint32_t)-1 when it has no mapping. No maps at all: the id itself. */
 uint32_t userns_host_id(const struct oci_id_maps *maps, uint32_t id);
 

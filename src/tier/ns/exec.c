@@ -17,6 +17,7 @@
 #include "confine/exe.h"
 #include "confine/rootfs.h"
 #include "confine/sched.h"
+#include "confine/userns.h"
 #include "sys/fd.h"
 #include "sys/kernel.h"
 #include "tier/ns/ns.h"
@@ -25,7 +26,7 @@ struct ns_exec {
 	struct tier_container *c;
 	struct tier_exec_options *o;
 	uint64_t join;            /* CLONE_NEW* of the container that are not ours */
-	bool stage, late_fork, in_userns, setgroups_denied;
+	bool stage, late_fork, in_userns, nested, setgroups_denied;
 	bool waits;               /* for MSG_GO before execve: two phases, limits from outside, a seccomp listener */
 	int root;                 /* no mount namespace of its own: the container's root directory */
 	int shared_exe, init_pidfd, cgroup, channel, listener;
@@ -67,6 +68,7 @@ static int plan_exec(struct ns_exec *x, struct err *e) {
 	if (r < 0)
 		return r;
 	x->join = x->in_userns ? x->join | CLONE_NEWUSER : x->join & ~(uint64_t)CLONE_NEWUSER;
+	x->nested = userns_nested();
 	x->setgroups_denied = x->in_userns && setgroups_denied(c->init_pid);
 	if (!(x->join & CLONE_NEWNS)) {
 		char path[64];
@@ -169,7 +171,7 @@ static int inside(struct ns_exec *x, struct err *e) {
 	if ((p->apparmor_profile || p->selinux_label || p->oom_score_adj.set) && (proc = ns_private_proc(e)) < 0)
 		return proc;
 	struct ns_final f = { .s = x->c->spec, .p = p, .id = x->c->id, .filter = &x->filter, .landlock = &x->landlock, .proc = proc,
-		.in_userns = x->in_userns, .setgroups_denied = x->setgroups_denied, .handover = NS_HANDOVER_NONE, .no_new_keyring = x->o->no_new_keyring, .is_exec = true,
+		.in_userns = x->in_userns, .nested = x->nested, .setgroups_denied = x->setgroups_denied, .handover = NS_HANDOVER_NONE, .no_new_keyring = x->o->no_new_keyring, .is_exec = true,
 		.late_fork = x->late_fork,
 		.keep_groups = groups && streq(groups, "1"), .keep_fds = x->o->stdio.preserve_fds + x->o->stdio.listen_fds };
 	if ((r = ns_final_prepare(&f, e)) < 0)

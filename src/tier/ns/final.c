@@ -206,7 +206,7 @@ static int late_fork(struct ns_final *f, struct err *e) {
 int ns_final_exec(struct ns_final *f, struct err *e) {
 	const struct oci_process *p = f->p;
 	const char *cwd = p->cwd && *p->cwd ? p->cwd : "/";
-	const struct process_attrs attrs = { .proc_fd = f->proc, .in_userns = f->in_userns, .no_new_keyring = f->no_new_keyring, .keyring_id = f->id };
+	const struct process_attrs attrs = { .proc_fd = f->proc, .in_userns = f->in_userns || f->nested, .no_new_keyring = f->no_new_keyring, .keyring_id = f->id };
 	bool early = f->filter->present && seccomp_early(p);
 	/* In a user namespace oom_score_adj was written from outside (ns_outside_limits). */
 	struct oci_process mine = *p;

@@ -190,7 +190,7 @@ static int build(struct ns_create *p, struct mount_ctx *ctx, int *ret_slave, str
 
 static int run(struct ns_create *p, struct err *e) {
 	const struct oci_spec *s = p->s;
-	struct mount_ctx ctx = { .root = -EBADF, .proc = -EBADF, .bundle = p->c->bundle, .in_userns = p->in_userns,
+	struct mount_ctx ctx = { .root = -EBADF, .proc = -EBADF, .bundle = p->c->bundle, .in_userns = p->in_userns || p->nested,
 		.cgroup_ns = p->own & CLONE_NEWCGROUP, .cgroup = p->c->cgroup, .label = s->mount_label,
 		.label_type = oci_annotation(s, "run.oci.mount_context_type"), .uid_maps = &s->uid_mappings, .gid_maps = &s->gid_mappings };
 	int slave = -EBADF;
@@ -208,7 +208,7 @@ static int run(struct ns_create *p, struct err *e) {
 		return ctx.proc;
 	const char *groups = oci_annotation(s, "run.oci.keep_original_groups");
 	struct ns_final f = { .s = s, .p = &s->process, .id = p->c->id, .filter = &p->filter, .landlock = &p->landlock, .proc = ctx.proc,
-		.in_userns = p->in_userns, .setgroups_denied = p->setgroups_denied, .handover = NS_HANDOVER_NONE, .no_new_keyring = p->o->no_new_keyring,
+		.in_userns = p->in_userns, .nested = p->nested, .setgroups_denied = p->setgroups_denied, .handover = NS_HANDOVER_NONE, .no_new_keyring = p->o->no_new_keyring,
 		.keep_groups = groups && streq(groups, "1"), .keep_fds = p->o->stdio.preserve_fds + p->o->stdio.listen_fds };
 	if ((r = ns_final_prepare(&f, e)) < 0)
 		return r;

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "confine/userns.h"
 #include "sys/fd.h"
 #include "sys/kernel.h"
 #include "tier/ns/ns.h"
@@ -24,7 +25,7 @@ struct work {
  */
 static int add(const struct work *w, struct err *e) {
 	const struct oci_spec *s = w->c->spec;
-	struct mount_ctx ctx = { .bundle = w->c->bundle, .root = -EBADF, .proc = -EBADF, .label = s ? s->mount_label : NULL,
+	struct mount_ctx ctx = { .bundle = w->c->bundle, .root = -EBADF, .proc = -EBADF, .label = s ? s->mount_label : NULL, .in_userns = userns_nested(),
 		.uid_maps = s ? &s->uid_mappings : NULL, .gid_maps = s ? &s->gid_mappings : NULL };
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	struct mount_source *sources = arena_array(&a, w->n, struct mount_source);

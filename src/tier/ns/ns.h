@@ -82,6 +82,7 @@ struct ns_create {
 	size_t n_joins;
 	uint64_t own;                 /* CLONE_NEW* that are not the host's: new, or joined by path */
 	bool stage, in_userns, setgroups_denied;
+	bool nested;                  /* the runtime itself is in a user namespace (rootless engines): what the kernel reserves for the initial one is refused */
 	bool hooks_outside;           /* prestart or createRuntime */
 	bool net_outside;             /* the parent makes the network namespace; false again once the child is in it */
 	int rootfs;                   /* O_PATH, -EBADF: opened by the child, after joining a mount namespace */
@@ -123,7 +124,7 @@ struct ns_final {
 	const struct seccomp_filter *filter;
 	const struct landlock_policy *landlock; /* NULL: none */
 	int proc;                 /* private procfs */
-	bool in_userns, setgroups_denied, no_new_keyring, is_exec, keep_groups;
+	bool in_userns, nested, setgroups_denied, no_new_keyring, is_exec, keep_groups;
 	bool late_fork;           /* the program runs in a child that is made last (see exec.c, may_trace()) */
 	unsigned keep_fds;        /* fds 3 .. 3+n-1 */
 	int channel;              /* errors go there; closed by execve */

@@ -7,6 +7,7 @@
 
 #include "confine/exe.h"
 #include "confine/rootfs.h"
+#include "confine/userns.h"
 #include "sys/fd.h"
 #include "sys/kernel.h"
 #include "tier/ns/ns.h"
@@ -56,6 +57,7 @@ static int plan_namespaces(struct ns_create *p, struct err *e) {
 		fork_needed = fork_needed || kinds[i] == CLONE_NEWUSER || kinds[i] == CLONE_NEWPID;
 	}
 	p->in_userns = p->own & CLONE_NEWUSER;
+	p->nested = userns_nested();
 	p->stage = fork_needed || ((p->new_flags & CLONE_NEWTIME) && p->s->n_time_offsets);
 	p->net_outside = (p->new_flags & CLONE_NEWNET) && !p->in_userns && !p->stage;
 	return 0;
@@ -124,7 +126,7 @@ static int plan_sources(struct ns_create *p, struct err *e) {
 	p->sources = arena_array(&p->arena, p->s->n_mounts, struct mount_source);
 	if (!p->sources)
 		return err_set(e, ENOMEM, "out of memory");
-	const struct mount_ctx ctx = { .bundle = p->c->bundle, .root = -EBADF, .proc = -EBADF,
+	const struct mount_ctx ctx = { .bundle = p->c->bundle, .in_userns = p->nested, .root = -EBADF, .proc = -EBADF,
 		.uid_maps = &p->s->uid_mappings, .gid_maps = &p->s->gid_mappings };
 	for (size_t i = 0; i < p->s->n_mounts; i++)
 		p->sources[i] = (struct mount_source)MOUNT_SOURCE_NONE;
