@@ -467,6 +467,46 @@ static void check_exec(void)
 	cgroup_free(cg);
 }
 
+/* The container's processes live one below the cgroup that holds its limits. */
+static void check_delegate(void)
+{
+	_cleanup_err_ struct err e = ERR_INIT;
+	struct oci_map_entry note = { "run.oci.delegate-cgroup", "inner" };
+	struct oci_map map = { &note, 1 };
+	struct oci_resources r = { .set = true, .pids_limit = { true, 12 } };
+	struct cgroup_request q = { .id = "delegate", .resources = &r, .annotations = &map, .chown = true, .owner_uid = 1234, .owner_gid = 1234 };
+	struct cgroup *cg = NULL, *again = NULL;
+	struct cgroup_saved s;
+	char path[256], file[4096];
+	struct stat st;
+	int fd;
+
+	snprintf(path, sizeof(path), "/%s/delegate", prefix);
+	q.cgroups_path = path;
+	if (cgroup_host_mode() != CGROUP_MODE_V2) {
+		ok(cgroup_plan(&q, &cg, &e) == -ENOTSUP, "delegation is refused where v2 is not alone", &e);
+		return;
+	}
+	ok(cgroup_plan(&q, &cg, &e) == 0 && cgroup_create(cg, &e) == 0 && cgroup_apply(cg, &r, CGROUP_APPLY_NEW, &e) == 0, "create with a delegated cgroup", &e);
+	cgroup_save(cg, &s);
+	ok(cgroup_load(&s, &again, &e) == 0, "load", &e);
+	pid_t pid = spawn(again, NULL, idle, NULL, &e);
+	snprintf(file, sizeof(file), "%s/inner/cgroup.procs", cgroup_dir_v2(cg));
+	struct strbuf b = STRBUF_INIT;
+	file_read_at(AT_FDCWD, file, &b, 4096);
+	ok(pid > 0 && atoi(strbuf_str(&b)) == pid, "the process is in the delegated cgroup", &e);
+	strbuf_free(&b);
+	ok(stat(file, &st) == 0 && st.st_uid == 1234, "which belongs to the container's root", NULL);
+	snprintf(file, sizeof(file), "%s/pids.max", cgroup_dir_v2(cg));
+	ok(stat(file, &st) == 0 && st.st_uid == 0 && streq(value(cg, CGROUP_PIDS, "pids.max"), "12"), "while the limits do not", NULL);
+	ok(cgroup_exec_fd(cg, NULL, pid, &fd, &e) == 0 && fd >= 0, "exec goes there too", &e);
+	cleanup_close(&fd);
+	end(pid);
+	ok(cgroup_remove(again, &e) == 0, "remove", &e);
+	cgroup_free(cg);
+	cgroup_free(again);
+}
+
 static int burn(void *arg)
 {
 	volatile unsigned long n = 0;
@@ -577,7 +617,7 @@ static void check_oom(void)
 
 static const struct { const char *name; void (*f)(void); } checks[] = {
 	{ "life", check_life }, { "limits", check_limits }, { "pids", check_pids }, { "devices", check_devices }, { "freeze", check_freeze },
-	{ "exec", check_exec }, { "stats", check_stats }, { "oom", check_oom },
+	{ "exec", check_exec }, { "delegate", check_delegate }, { "stats", check_stats }, { "oom", check_oom },
 };
 
 int main(int argc, char **argv)
