@@ -32,14 +32,30 @@ long sys_vfork(struct task *t, const uint64_t *a)
 	return task_clone(t, &(struct clone_args_k){ .flags = CLONE_VM | CLONE_VFORK, .exit_signal = SIGCHLD });
 }
 
+/* The descriptor is made after the child: nobody but this thread can see the number before it is stored. */
+static long clone_with_pidfd(struct task *t, struct clone_args_k *c, uint64_t addr)
+{
+	bool wanted = c->flags & CLONE_PIDFD;
+	c->flags &= ~(uint64_t)CLONE_PIDFD;
+	long pid = task_clone(t, c);
+	struct process *p = wanted && pid > 0 ? process_by_pid((int)pid) : NULL;
+	if (p) {
+		int fd = (int)pidfd_new(t, p, 0);
+		if (copyout(t, addr, &fd, sizeof(fd)) < 0)
+			klog("clone: the pidfd of %ld could not be stored", pid);
+	}
+	return pid;
+}
+
 long sys_clone(struct task *t, const uint64_t *a)
 {
 	struct clone_args_k c = { .flags = a[0] & 0xffffff00u, .exit_signal = (int)(a[0] & 0xff), .stack = a[1], .parent_tid = a[2], .child_tid = a[3], .tls = a[4] };
 	if (c.exit_signal > NSIG_)
 		return -EINVAL;
-	if (c.flags & CLONE_PIDFD)
+	uint64_t pidfd = c.flags & CLONE_PIDFD ? c.parent_tid : 0;
+	if (c.flags & CLONE_PIDFD && c.flags & (CLONE_THREAD | CLONE_PARENT_SETTID | CLONE_DETACHED))
 		return -EINVAL;
-	return task_clone(t, &c);
+	return clone_with_pidfd(t, &c, pidfd);
 }
 
 long sys_clone3(struct task *t, const uint64_t *a)
@@ -55,7 +71,7 @@ long sys_clone3(struct task *t, const uint64_t *a)
 		return -EINVAL;
 	if (g.set_tid_size)
 		return -EPERM;
-	if (g.flags & (CLONE_PIDFD | 0x200000000ull /* CLONE_INTO_CGROUP */))
+	if (g.flags & 0x200000000ull /* CLONE_INTO_CGROUP */ || (g.flags & CLONE_PIDFD && g.flags & (CLONE_THREAD | CLONE_DETACHED)))
 		return -EINVAL;
 	struct clone_args_k c = { .flags = g.flags, .exit_signal = (int)g.exit_signal, .stack = g.stack ? g.stack + g.stack_size : 0,
 		.parent_tid = g.parent_tid, .child_tid = g.child_tid, .tls = g.tls };
@@ -65,7 +81,7 @@ long sys_clone3(struct task *t, const uint64_t *a)
 		c.flags &= ~0x100000000ull;
 		c.clear_sighand = true;
 	}
-	return task_clone(t, &c);
+	return clone_with_pidfd(t, &c, g.pidfd);
 }
 
 /* ---- execve ------------------------------------------------------------------------------------------------------------ */

@@ -162,6 +162,8 @@ static void zombie(struct process *p, struct task *last)
 	vfork_done(p);
 	p->zombie = true;
 	p->leader = NULL;
+	mq_process_exit(p);
+	pidfd_exited();
 	if (p->hostctx)
 		control_exec_done(p, p->exit_status);
 	if (p == K.init) {

@@ -7,6 +7,9 @@
 void process_vfork_done(struct process *p);
 void process_exit_duties(struct task *t);          /* exit_group: what can still touch the guest, before it is killed */
 int pidfd_pid(struct task *t, int fd);             /* sys_pidfd.c: pid behind a pidfd or -EBADF */
+long pidfd_new(struct task *t, struct process *p, unsigned nonblock); /* a descriptor in t's table */
+void pidfd_exited(void);                           /* somebody became a zombie */
+void mq_process_exit(struct process *p);           /* sys_mq.c */
 void tty_session_gone(struct session *s);          /* fs/tty.c: SIGHUP to the foreground group, terminal freed */
 void posix_timers_drop(struct process *p);         /* sys_timer.c */
 void control_exec_done(struct process *p, int status); /* control.c */
