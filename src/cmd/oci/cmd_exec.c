@@ -132,7 +132,26 @@ static int load_process(struct ctr *c, const char *path, struct oci_process *ret
 	r = json_parse(&c->arena, b.s, b.len, &doc, e);
 	if (r == 0)
 		r = oci_process_from_json(&c->arena, doc, ret, e);
-	return r < 0 ? err_wrap(e, r, "%s", path) : 0;
+	if (r < 0)
+		return err_wrap(e, r, "%s", path);
+	/* What the document leaves out of these is the container's (runc): an exec is no way round its confinement. */
+	const struct oci_process *of = &c->spec->process;
+	if (!ret->caps.set)
+		ret->caps = of->caps;
+	ret->apparmor_profile = ret->apparmor_profile ?: of->apparmor_profile;
+	ret->selinux_label = ret->selinux_label ?: of->selinux_label;
+	if (!ret->n_rlimits) {
+		ret->rlimits = of->rlimits;
+		ret->n_rlimits = of->n_rlimits;
+	}
+	if (!ret->scheduler.set)
+		ret->scheduler = of->scheduler;
+	if (!ret->io_priority_set) {
+		ret->io_priority_set = of->io_priority_set;
+		ret->io_class = of->io_class;
+		ret->io_priority = of->io_priority;
+	}
+	return 0;
 }
 
 static int build_process(struct ctr *c, const struct exec_cmd *o, int argc, char **argv, struct oci_process *p, struct err *e) {
