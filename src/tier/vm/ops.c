@@ -257,8 +257,12 @@ static int resume(struct tier_container *c, struct err *e)
 static int update(struct tier_container *c, const struct oci_resources *r, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	_cleanup_arena_ struct arena a = ARENA_INIT;
+	struct oci_spec *spec;
 	struct vm_options o;
-	int x = vm_options(c->spec, &o, e);
+	int x = oci_spec_load(&a, c->state_fd, "config.json", &spec, e); /* the engine's copy, made at create */
+	if (x >= 0)
+		x = vm_options(spec, &o, e);
 	if (x < 0)
 		return x;
 	if (r->memory.limit.set && r->memory.limit.v > 0 && (uint64_t)r->memory.limit.v > o.memory)

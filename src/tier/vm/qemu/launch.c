@@ -112,7 +112,7 @@ static void machine_args(struct argv *x, const struct machine_config *c, enum qe
 static void kernel_args(struct argv *x, const struct machine_config *c)
 {
 	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
-	strbuf_puts(&b, "console=ttyS0 quiet panic=-1 cryptomgr.notests lsm=landlock audit=0");
+	strbuf_puts(&b, "console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests lsm=landlock audit=0");
 	if (!c->kvm) /* under emulation the TSC is the host's, and calibrating it against emulated timers hangs or costs seconds */
 		strbuf_printf(&b, " tsc_early_khz=%lu tsc=reliable no_timer_check%s", tsc_khz(), c->cpus == 1 ? " noreplace-smp" : "");
 	if (c->kernel_args)
