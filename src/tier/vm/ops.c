@@ -1,4 +1,5 @@
 /* The vm tier: the engine's requests as a monitor process and messages to it. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -98,6 +99,28 @@ struct fork_args {
 	int listen_fd, slave, go_fd, ready_fd;
 };
 
+/* The monitor lives as long as the container: a pipe of some caller that it held open would never end for its reader. */
+static void close_others(const int *keep, size_t n)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int fds[4096];
+	size_t k = 0;
+	for (struct dirent *ent; d && (ent = readdir(d)) && k < ARRAY_SIZE(fds);) {
+		uint32_t fd;
+		if (parse_u32(ent->d_name, &fd) < 0 || fd < 3 || (int)fd == dirfd(d))
+			continue;
+		bool kept = false;
+		for (size_t i = 0; i < n; i++)
+			kept |= keep[i] == (int)fd;
+		if (!kept)
+			fds[k++] = (int)fd;
+	}
+	if (d)
+		closedir(d);
+	while (k)
+		close(fds[--k]);
+}
+
 static NORETURN void monitor_child(const struct fork_args *f)
 {
 	_cleanup_err_ struct err e = ERR_INIT;
@@ -116,7 +139,13 @@ static NORETURN void monitor_child(const struct fork_args *f)
 	mc.state_fd = fcntl(f->c->state_fd, F_DUPFD_CLOEXEC, 3);
 	if (f->slave >= 0)
 		ioctl(mc.stdio[0], TIOCSCTTY, 0);
-	close(f->go_fd);
+	mc.listen_fd = fcntl(f->listen_fd, F_DUPFD_CLOEXEC, 3);
+	mc.ready_fd = fcntl(f->ready_fd, F_DUPFD_CLOEXEC, 3);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	const int keep[] = { mc.stdio[0], mc.stdio[1], mc.stdio[2], mc.state_fd, mc.listen_fd, mc.ready_fd };
+	for (int i = 0; i < 3; i++)
+		dup2(null, i);
+	close_others(keep, ARRAY_SIZE(keep));
 	monitor_run(&mc);
 }
 
@@ -165,8 +194,10 @@ static int create(struct tier_container *c, struct tier_create_options *o, struc
 		return r;
 	if (!c->spec->has_process)
 		return err_set(e, EINVAL, "config.json: no process");
-	if (o->stdio.preserve_fds)
-		return err_set(e, EOPNOTSUPP, "--preserve-fds: open files cannot be passed into a virtual machine");
+	if (c->spec->hooks[OCI_HOOK_CREATE_CONTAINER].n || c->spec->hooks[OCI_HOOK_START_CONTAINER].n)
+		return err_set(e, EOPNOTSUPP, "hooks createContainer and startContainer cannot run in a virtual machine");
+	if (o->stdio.preserve_fds || o->stdio.listen_fds)
+		return err_set(e, EOPNOTSUPP, "--preserve-fds, LISTEN_FDS: open files cannot be passed into a virtual machine");
 	_cleanup_assets_ struct assets assets = { 0 };
 	const struct hypervisor *hv;
 	if ((r = vm_hypervisor(&options, &hv, e)) < 0 || (r = vm_assets(&options, &assets, e)) < 0 || (r = vm_template(hv, &options, &assets, e)) < 0)

@@ -14,6 +14,8 @@ int vm_hypervisor(const struct vm_options *o, const struct hypervisor **ret, str
 {
 	if (strcmp(o->hypervisor, "builtin") == 0)
 		return err_set(e, EOPNOTSUPP, "dev.tierce.vm.hypervisor: builtin is not available here");
+	if (strcmp(o->accel, "kvm") == 0)
+		return err_set(e, EOPNOTSUPP, "dev.tierce.vm.accel: kvm is not available here; machines are emulated");
 	*ret = &hypervisor_qemu;
 	return hypervisor_qemu.probe(e);
 }

@@ -109,20 +109,28 @@ static void machine_args(struct argv *x, const struct machine_config *c, enum qe
 	}
 }
 
+void qemu_kernel_args(const struct machine_config *c, struct strbuf *out)
+{
+	strbuf_puts(out, "console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests lsm=landlock audit=0");
+	if (!c->kvm) /* under emulation the TSC is the host's, and calibrating it against emulated timers hangs or costs seconds */
+		strbuf_printf(out, " tsc=reliable no_timer_check%s", c->cpus == 1 ? " noreplace-smp" : "");
+	if (c->kernel_args)
+		strbuf_printf(out, " %s", c->kernel_args);
+}
+
 static void kernel_args(struct argv *x, const struct machine_config *c)
 {
 	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
-	strbuf_puts(&b, "console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests lsm=landlock audit=0");
-	if (!c->kvm) /* under emulation the TSC is the host's, and calibrating it against emulated timers hangs or costs seconds */
-		strbuf_printf(&b, " tsc_early_khz=%lu tsc=reliable no_timer_check%s", tsc_khz(), c->cpus == 1 ? " noreplace-smp" : "");
-	if (c->kernel_args)
-		strbuf_printf(&b, " %s", c->kernel_args);
+	qemu_kernel_args(c, &b);
 	arg(x, "-kernel");
 	arg(x, "%s", c->assets->vmlinux);
 	arg(x, "-initrd");
 	arg(x, "%s", c->assets->initramfs);
 	arg(x, "-append");
-	arg(x, "%s", strbuf_str(&b));
+	if (c->kvm)
+		arg(x, "%s", strbuf_str(&b));
+	else
+		arg(x, "%s tsc_early_khz=%lu", strbuf_str(&b), tsc_khz());
 }
 
 static void device_args(struct argv *x, const struct machine_config *c)

@@ -2,6 +2,7 @@
 #ifndef TIERCE_TIER_VM_QEMU_LAUNCH_H
 #define TIERCE_TIER_VM_QEMU_LAUNCH_H
 
+#include "base/str.h"
 #include "tier/vm/machine.h"
 
 enum qemu_mode {
@@ -12,6 +13,8 @@ enum qemu_mode {
 
 /* memory_file: template's memory (QEMU_TEMPLATE, QEMU_CLONE). */
 int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char *memory_file, struct machine *ret, struct err *e) MUST_CHECK;
+/* Kernel parameters but for the clock's rate, which is measured: what templates are keyed by. */
+void qemu_kernel_args(const struct machine_config *c, struct strbuf *out);
 void qemu_stop(struct machine *m);
 /* Program of this host, NULL when it is not installed. */
 const char *qemu_program(void);

@@ -40,7 +40,9 @@ int template_path(const struct machine_config *c, char **ret, struct err *e)
 	key_add_u64(&k, (uint64_t)st.st_size);
 	key_add_u64(&k, (uint64_t)st.st_mtim.tv_sec);
 	key_add_str(&k, c->machine);
-	key_add_str(&k, c->kernel_args);
+	_cleanup_strbuf_ struct strbuf args = STRBUF_INIT;
+	qemu_kernel_args(c, &args);
+	key_add_str(&k, strbuf_str(&args));
 	key_add_u64(&k, c->memory);
 	key_add_u64(&k, c->cpus);
 	key_add_u64(&k, c->kvm);
