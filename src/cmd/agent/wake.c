@@ -16,20 +16,20 @@ enum { SEED_MAX = 512 };
 
 static int reseed(const struct pb_bytes *seed, struct err *e)
 {
-	struct { struct rand_pool_info i; char data[SEED_MAX]; } b;
+	_Alignas(struct rand_pool_info) char b[sizeof(struct rand_pool_info) + SEED_MAX] = "";
+	struct rand_pool_info *i = (void *)b;
 	if (!seed->n || seed->n > SEED_MAX)
 		return err_set(e, EINVAL, "wake: a seed of %zu bytes; 1 to %d are allowed", seed->n, SEED_MAX);
 	_cleanup_close_ int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(e, errno, "open /dev/urandom");
-	memset(&b, 0, sizeof b);
-	b.i.entropy_count = (int)(seed->n * 8);
-	b.i.buf_size = (int)seed->n;
-	memcpy(b.i.buf, seed->p, seed->n);
+	i->entropy_count = (int)(seed->n * 8);
+	i->buf_size = (int)seed->n;
+	memcpy(b + sizeof *i, seed->p, seed->n);
 	/* RNDADDENTROPY mixes and credits, RNDRESEEDCRNG (4.14) makes the generator take it at once: random(4). */
-	if (ioctl(fd, RNDADDENTROPY, &b) < 0 || (ioctl(fd, RNDRESEEDCRNG) < 0 && errno != EINVAL))
+	if (ioctl(fd, RNDADDENTROPY, i) < 0 || (ioctl(fd, RNDRESEEDCRNG) < 0 && errno != EINVAL))
 		return err_sys(e, errno, "reseed the random pool");
-	explicit_bzero(&b, sizeof b);
+	explicit_bzero(b, sizeof b);
 	return 0;
 }
 

@@ -49,7 +49,7 @@ static const void *find(const void *data, size_t n, uint16_t type, size_t min, s
 static int on_link(const struct nlmsghdr *h, void *arg)
 {
 	struct view *v = arg;
-	const struct ifinfomsg *m = NLMSG_DATA(h);
+	const struct ifinfomsg *m = (const void *)((const char *)h + NLMSG_HDRLEN);
 	size_t len = 0;
 	if (h->nlmsg_type != RTM_NEWLINK || h->nlmsg_len < NLMSG_LENGTH(sizeof *m) || m->ifi_type != ARPHRD_ETHER || !(m->ifi_flags & IFF_UP))
 		return 0;
@@ -84,7 +84,7 @@ static size_t address_size(int family)
 static int on_address(const struct nlmsghdr *h, void *arg)
 {
 	struct view *v = arg;
-	const struct ifaddrmsg *m = NLMSG_DATA(h);
+	const struct ifaddrmsg *m = (const void *)((const char *)h + NLMSG_HDRLEN);
 	if (h->nlmsg_type != RTM_NEWADDR || h->nlmsg_len < NLMSG_LENGTH(sizeof *m) || (int)m->ifa_index != v->index)
 		return 0;
 	size_t size = address_size(m->ifa_family);
@@ -102,7 +102,7 @@ static int on_address(const struct nlmsghdr *h, void *arg)
 static int on_route(const struct nlmsghdr *h, void *arg)
 {
 	struct view *v = arg;
-	const struct rtmsg *m = NLMSG_DATA(h);
+	const struct rtmsg *m = (const void *)((const char *)h + NLMSG_HDRLEN);
 	uint32_t oif, table = 0;
 	if (h->nlmsg_type != RTM_NEWROUTE || h->nlmsg_len < NLMSG_LENGTH(sizeof *m) || m->rtm_type != RTN_UNICAST || m->rtm_protocol == RTPROT_KERNEL)
 		return 0;
