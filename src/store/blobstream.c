@@ -49,7 +49,8 @@ struct blob_stream {
 	struct page *lent;
 	struct page *reserve;
 	unsigned reserve_left;
-	bool stop, whole;       /* whole: ranges are not honoured, one connection brings all */
+	volatile bool stop; /* written under the lock; curl's callback looks without it */
+	bool whole;       /* whole: ranges are not honoured, one connection brings all */
 	bool ranges_known;
 	int failed;
 	struct err err;
@@ -205,7 +206,7 @@ static int fetch_once(struct blob_stream *s, struct http *h, struct piece *p, un
 	char range[64];
 	bool all = s->whole || (p->got == 0 && p->len == s->size);
 	snprintf(range, sizeof(range), "%llu-%llu", (unsigned long long)(p->off + p->got), (unsigned long long)(p->off + p->len - 1));
-	struct http_req req = { .range = all && p->got == 0 ? NULL : range, .sink = on_bytes, .ctx = &f };
+	struct http_req req = { .range = all && p->got == 0 ? NULL : range, .sink = on_bytes, .ctx = &f, .cancel = &s->stop };
 	pthread_mutex_unlock(&s->lock);
 	int k = registry_request(s->r, h, HOST_PULL, s->scope, s->url, &req, &resp, &e);
 	pthread_mutex_lock(&s->lock);

@@ -182,8 +182,9 @@ static char *table_name(struct toml *t, bool *ret_header) {
 		return NULL;
 	t->p += 4;
 	blank(t, false);
-	if (*t->p++ != '.')
+	if (*t->p != '.')
 		return NULL;
+	t->p++;
 	blank(t, false);
 	char *url = toml_string(t);
 	if (!url)
@@ -192,7 +193,10 @@ static char *table_name(struct toml *t, bool *ret_header) {
 	*ret_header = str_has_prefix(t->p, ".header");
 	t->p += *ret_header ? 7 : 0;
 	blank(t, false);
-	return *t->p++ == ']' ? url : NULL;
+	if (*t->p != ']')
+		return NULL;
+	t->p++;
+	return url;
 }
 
 static int add_mirror(struct endpoints *ret, const char *url, struct endpoint **cur, struct err *e) {

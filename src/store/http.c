@@ -60,6 +60,16 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx) {
 	return x->failed < 0 ? CURL_WRITEFUNC_ERROR : n;
 }
 
+/* Called about once a second at least, data or not. */
+static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
+	const struct exchange *x = ctx;
+	(void)a;
+	(void)b;
+	(void)c;
+	(void)d;
+	return *x->req->cancel ? 1 : 0;
+}
+
 static size_t on_read(char *buf, size_t size, size_t n, void *ctx) {
 	struct exchange *x = ctx;
 	n *= size;
@@ -230,6 +240,11 @@ static void setup(struct http *h, const struct http_req *q, struct exchange *x, 
 	curl_easy_setopt(c, CURLOPT_HEADERDATA, x);
 	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(c, CURLOPT_WRITEDATA, x);
+	if (q->cancel) {
+		curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
+		curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
+		curl_easy_setopt(c, CURLOPT_XFERINFODATA, x);
+	}
 	if (q->range)
 		curl_easy_setopt(c, CURLOPT_RANGE, q->range);
 	if (q->tls) {
@@ -252,7 +267,7 @@ static const struct {
 	{ CURLE_COULDNT_RESOLVE_HOST, EHOSTUNREACH }, { CURLE_COULDNT_CONNECT, ECONNREFUSED }, { CURLE_OPERATION_TIMEDOUT, ETIMEDOUT },
 	{ CURLE_PEER_FAILED_VERIFICATION, EACCES }, { CURLE_SSL_CACERT_BADFILE, ENOENT }, { CURLE_SSL_CERTPROBLEM, EACCES },
 	{ CURLE_TOO_MANY_REDIRECTS, ELOOP }, { CURLE_UNSUPPORTED_PROTOCOL, EPROTONOSUPPORT }, { CURLE_URL_MALFORMAT, EINVAL },
-	{ CURLE_OUT_OF_MEMORY, ENOMEM },
+	{ CURLE_OUT_OF_MEMORY, ENOMEM }, { CURLE_ABORTED_BY_CALLBACK, ECANCELED },
 };
 
 int http_do(struct http *h, const struct http_req *q, struct http_resp *resp, struct err *e) {

@@ -45,6 +45,7 @@ struct http_req {
 	const struct http_tls *tls;
 	bool allow_http; /* plain http may be spoken at all, and redirected to */
 	bool no_redirect;
+	const volatile bool *cancel; /* when it turns true the transfer ends within a second; may be NULL */
 };
 
 struct http_resp {

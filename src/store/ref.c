@@ -120,8 +120,8 @@ int ref_parse(const char *s, struct ref *ret, struct err *e) {
 	const char *path = buf;
 	char *first = strchr(buf, '/');
 	size_t host = first && looks_like_host(buf, (size_t)(first - buf)) ? (size_t)(first - buf) : 0;
-	if (strlen(buf) > REF_PATH_MAX - 20)
-		return err_set(e, EINVAL, "image name of more than %d bytes", REF_PATH_MAX - 20);
+	if (strlen(buf) > REF_PATH_MAX)
+		return err_set(e, EINVAL, "image name of more than %d bytes", REF_PATH_MAX);
 	if (host) {
 		if (check_host(buf, host, e) < 0)
 			return -EINVAL;
@@ -134,7 +134,10 @@ int ref_parse(const char *s, struct ref *ret, struct err *e) {
 	if (streq(r.host, "index.docker.io"))
 		memcpy(r.host, "docker.io", 10);
 	bool lib = streq(r.host, "docker.io") && !strchr(path, '/');
-	snprintf(r.path, sizeof(r.path), "%s%s", lib ? "library/" : "", path);
+	/* With the defaults filled in, so that what is stored can be parsed again. */
+	if (strlen(r.host) + 1 + (lib ? strlen("library/") : 0) + strlen(path) > REF_PATH_MAX)
+		return err_set(e, EINVAL, "image name of more than %d bytes", REF_PATH_MAX);
+	snprintf(r.path, sizeof(r.path), "%s%.*s", lib ? "library/" : "", REF_PATH_MAX - 8, path);
 	*ret = r;
 	return 0;
 }

@@ -277,7 +277,7 @@ static int one_endpoint(struct registry *r, struct http *h, size_t ep, const cha
 				continue;
 			}
 			/* A sink that failed, bytes already passed on, a wrong certificate, nobody there: not by trying again. */
-			bool final = resp->received || k == -EACCES || k == -EPROTONOSUPPORT || k == -EINVAL || k == -ELOOP || resp->refused || req->read;
+			bool final = resp->received || k == -ECANCELED || k == -EACCES || k == -EPROTONOSUPPORT || k == -EINVAL || k == -ELOOP || resp->refused || req->read;
 			if (final || attempt + 1 >= REGISTRY_ATTEMPTS)
 				return k;
 			pause_before(attempt, -1);
