@@ -89,8 +89,9 @@ static int empty_root(struct err *e)
 	return 0;
 }
 
-/* What a rootfs with files of many owners needs; nothing else stays. */
-#define KEEP (1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER | 1ull << CAP_FSETID | 1ull << CAP_MKNOD | 1ull << CAP_SETFCAP)
+/* What a rootfs with files of many owners needs, and ports below 1024 (the guest's own capability is checked before); nothing else stays. */
+#define KEEP (1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER | 1ull << CAP_FSETID | 1ull << CAP_MKNOD | 1ull << CAP_SETFCAP | \
+	1ull << CAP_NET_BIND_SERVICE)
 
 static int drop_capabilities(uint64_t keep, struct err *e)
 {

@@ -314,7 +314,6 @@ struct super *procfs_mount(void);
 struct super *sysfs_mount(void);
 struct super *devfs_mount(void);
 struct super *devpts_mount(void);
-struct super *overlay_mount(struct super *lower);
 int devices_open(struct task *t, struct inode *i, struct file *f); /* character devices by rdev */
 int fifo_open(struct task *t, struct inode *i, struct file *f);
 int simple_readdir(struct task *t, struct file *f, struct dirctx *c); /* pinned dentries */
