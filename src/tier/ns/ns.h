@@ -17,6 +17,11 @@
  * while the child is mounting, brings "lo" up in it, goes back to its own and sends it (MSG_NET); the child joins before its first mount that
  * depends on it (sysfs), or after the mounts.
  *
+ * Where the time goes, in microseconds on a quiet machine (default configuration, without cgroups, from create to the program): 30 planning; clone3 20-40, with
+ * the network namespace in it 420; exe_forget 90 (copying the text instead: 400); "lo" 53; root 16; proc 48; dev 22; pts 38; shm 20; mqueue 16; sysfs
+ * 14; nodes and links 54; pivot_root and umount 46; sysctl, masked and read-only paths 65; program and home 4; limits, keyring, signals,
+ * capabilities 44; execve 100-300. Little of it is ours: the same calls alone (bench/floor) cost as much within the noise.
+ *
  * A child whose channel ends before its time exits, so a parent that is killed leaves nothing behind.
  *
  * A stage process stands between the two where a fork must happen after a namespace was entered: joining a user or pid namespace by path, and a time
