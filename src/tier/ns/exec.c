@@ -215,6 +215,9 @@ static NORETURN void exec_child(struct ns_exec *x, int parent_end) {
 			ns_send(x->channel, NS_MSG_PID, pid, NULL, pidfd);
 			_exit(0);
 		}
+		/* Nothing of ours may overtake the message that names us. */
+		if (ns_expect(x->channel, NS_MSG_GO, &e) < 0)
+			die(x->channel, &e);
 	}
 	inside(x, &e);
 	die(x->channel, &e);
@@ -325,6 +328,8 @@ static int to_ready(struct ns_exec *x, int channel, struct err *e) {
 
 static int supervise(struct ns_exec *x, int channel, pid_t *pid, int *pidfd, struct err *e) {
 	int r = x->stage ? from_stage(x, channel, pid, pidfd, e) : 0;
+	if (r == 0 && x->stage && !x->late_fork && (r = ns_send(channel, NS_MSG_GO, 0, NULL, -EBADF)) < 0)
+		return err_sys(e, r, "let the container's process go on");
 	/* Without root the process waits in its user namespace: not the stage, which has cloned it by now, is the one to move. */
 	if (r == 0 && x->c->cgroup)
 		r = cgroup_attach(x->c->cgroup, x->o->cgroup_sub, *pid, e);
