@@ -408,7 +408,7 @@ static void test_kernel(void **state UNUSED) {
 /* ---- cache -------------------------------------------------------------------------------------------------------- */
 
 static size_t entries(int root) {
-	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	_cleanup_strbuf_ struct strbuf b UNUSED = STRBUF_INIT;
 	char cmd[64];
 	snprintf(cmd, sizeof(cmd), "ls /proc/%d/fd/%d/.seccomp-cache | wc -l", getpid(), root);
 	FILE *p = popen(cmd, "r");
@@ -479,7 +479,7 @@ static void test_raw(void **state UNUSED) {
 		{ "FQBkZAAAAAAGAAAABQAFAA==", -EINVAL }, { "//8AAAAAAAAGAAAABQAFAA==", -EINVAL }, { "IAAAAAQAAAAgAAAABAAAAA==", -EINVAL },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
-		_cleanup_arena_ struct arena a = ARENA_INIT;
+		_cleanup_arena_ struct arena a UNUSED = ARENA_INIT;
 		_cleanup_err_ struct err e = ERR_INIT;
 		_cleanup_seccomp_ struct seccomp_filter f = SECCOMP_FILTER_INIT;
 		struct oci_map_entry note = { "run.oci.seccomp_bpf_data", t[i].text };

@@ -590,6 +590,7 @@ static int c_top(struct cli *t, const void *opts UNUSED, int argc, char **argv, 
 	struct ctr *k = NULL;
 	pid_t *pids = NULL;
 	size_t n = 0, shown = 0;
+	_cleanup_strbuf_ struct strbuf cmd = STRBUF_INIT;
 	int r = tierce_people(t, &p, e);
 	if (r == 0)
 		r = pctr_find(&p, argv[0], &c, e);
@@ -604,7 +605,6 @@ static int c_top(struct cli *t, const void *opts UNUSED, int argc, char **argv, 
 	if (r < 0)
 		goto out;
 	/* ps of the host does the columns; only the container's lines are kept, by the PID column. */
-	_cleanup_strbuf_ struct strbuf cmd = STRBUF_INIT;
 	strbuf_puts(&cmd, "ps");
 	if (argc > 1)
 		for (int i = 1; i < argc; i++) {

@@ -405,11 +405,8 @@ static int parse_data(const char *data, struct tmp_super *ts, uint32_t *mode, ui
 		char *end = o;
 		if (str_has_prefix(o, "size=")) {
 			ts->max_bytes = strtoull(o + 5, &end, 10);
-			switch (*end | 32) {
-			case 'g': ts->max_bytes <<= 10; /* fall through */
-			case 'm': ts->max_bytes <<= 10; /* fall through */
-			case 'k': ts->max_bytes <<= 10;
-			}
+			int unit = *end | 32;
+			ts->max_bytes <<= unit == 'g' ? 30 : unit == 'm' ? 20 : unit == 'k' ? 10 : 0;
 		} else if (str_has_prefix(o, "mode=")) {
 			*mode = (uint32_t)strtoul(o + 5, NULL, 8) & 07777;
 		} else if (str_has_prefix(o, "uid=")) {
