@@ -632,6 +632,15 @@ int bundle_check(struct pctr *c, struct err *e) {
 		r = parse_port(b->a, o->publish.v[i], &ports, &n, e);
 	if (r == 0)
 		r = net_plan(c, &plan, e);
+	/* Words of podman that nobody acts on here: said, not swallowed. */
+	const struct { const char *option; bool given; } refused[] = {
+		{ "--timeout", o->timeout != NULL }, { "--tz", o->timezone != NULL }, { "--sdnotify", o->sdnotify && !streq(o->sdnotify, "ignore") },
+		{ "--systemd", o->systemd && !streq(o->systemd, "false") }, { "--requires", o->requires.n > 0 }, { "--label-file", o->label_file.n > 0 },
+		{ "--subuidname", o->subuidname != NULL }, { "--subgidname", o->subgidname != NULL }, { "--rmi", o->rmi }, { "--os", o->os && !streq(o->os, "linux") },
+	};
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(refused); i++)
+		if (refused[i].given)
+			return err_set(e, -ENOTSUP, "%s is not supported (docs/people.md)", refused[i].option);
 	if (r == 0 && o->stop_signal && oci_signal_number(o->stop_signal) < 0)
 		return err_set(e, -EINVAL, "--stop-signal \"%s\" is no signal", o->stop_signal);
 	if (r == 0 && o->stop_timeout)

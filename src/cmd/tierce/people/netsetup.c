@@ -30,8 +30,9 @@ int net_plan(struct pctr *c, struct net_plan *ret, struct err *e) {
 		return 0;
 	}
 	if (l->n == 0) {
-		if (!c->p->rootless)
-			ret->names[ret->n++] = default_network;
+		if (c->p->rootless)
+			return err_set(e, -ENOTSUP, "an ordinary user has no network of its own here yet: give --network host or --network none");
+		ret->names[ret->n++] = default_network;
 		return 0;
 	}
 	for (size_t i = 0; i < l->n; i++) {
@@ -50,6 +51,8 @@ int net_plan(struct pctr *c, struct net_plan *ret, struct err *e) {
 				return err_set(e, -EINVAL, "--network %s cannot be combined with other networks", s);
 			if (modes[k].needs && (!arg || !*arg))
 				return err_set(e, -EINVAL, "--network %s needs a value (%s:%s)", s, s, modes[k].mode == NET_PATH ? "PATH" : "ID");
+			if (modes[k].mode == NET_SLIRP || modes[k].mode == NET_PASTA)
+				return err_set(e, -ENOTSUP, "--network %s is not supported yet (bridge, NAME, none, host, container:ID, ns:PATH)", s);
 			ret->mode = modes[k].mode;
 			ret->arg = arg;
 			break;
@@ -252,7 +255,7 @@ int net_up(struct pctr *c, const char **ret_netns, struct err *e) {
 		break;
 	}
 	if (c->p->rootless) {
-		/* Namespaces of an ordinary user are made with the container itself; see docs/limits.md for what slirp4netns gives then. */
+		/* Namespaces of an ordinary user are made with the container itself; only host and none come here. */
 		*ret_netns = "";
 		return 0;
 	}
