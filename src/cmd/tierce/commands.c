@@ -1,8 +1,9 @@
-/* The table of commands, and help from it. */
+/* The table of commands, help from it, and the store that they share. */
 #include <string.h>
 
 #include "cmd/tierce/cli.h"
 #include "cmd/tierce/people/commands.h"
+#include "store/store.h"
 
 #define AT(m) offsetof(struct global_options, m)
 const struct opt global_opts[] = {
@@ -109,4 +110,14 @@ void help_command(const char *prog, const struct command *c, FILE *out) {
 	if (c->description && *c->description)
 		fprintf(out, "\n%s\n", c->description);
 	print_opts("Options", c->opts, c->n_opts, out);
+}
+
+int cli_store(struct cli *cli, struct store **ret, struct err *e) {
+	if (!cli->store) {
+		int r = store_open(cli->global.root, &cli->store, e);
+		if (r < 0)
+			return r;
+	}
+	*ret = cli->store;
+	return 0;
 }

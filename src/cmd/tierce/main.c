@@ -13,16 +13,6 @@ static int fail(const struct err *e) {
 	return EXIT_TIERCE;
 }
 
-int cli_store(struct cli *cli, struct store **ret, struct err *e) {
-	if (!cli->store) {
-		int r = store_open(cli->global.root, &cli->store, e);
-		if (r < 0)
-			return r;
-	}
-	*ret = cli->store;
-	return 0;
-}
-
 static int check_operands(const struct cli *cli, const struct command *c, int argc, struct err *e) {
 	if (argc < c->min_args)
 		return err_set(e, EINVAL, "\"%s %s\" requires at least %d argument%s: %s %s %s", cli->prog, c->name, c->min_args, c->min_args == 1 ? "" : "s",
