@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -35,6 +36,9 @@ static void NORETURN watch(pid_t child)
 		if (sig > 0 && sig != SIGCHLD && si.si_code != SI_KERNEL)
 			kill(child, sig);
 	}
+	/* the container's own end by a signal is an exit code by now: this is the sentry's */
+	if (WIFSIGNALED(status))
+		dprintf(2, "tierce-sentry: ended by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 

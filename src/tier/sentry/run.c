@@ -1,6 +1,7 @@
 /* Start order of a sentry: kernel objects, zygote (before threads), confinement, threads, mounts, init, wait. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -418,6 +419,7 @@ int sentry_run(const struct sentry_options *o, struct err *e)
 	int rc;
 	K.opt = o;
 	K.boot_ns = now_ns(CLOCK_BOOTTIME);
+	mallopt(M_ARENA_MAX, 2); /* everything is under one lock; without a bound malloc asks for the number of processors, which the filter does not know */
 	kernel_init();
 	pids_init();
 	init_uts(o);

@@ -162,7 +162,8 @@ void mm_remove(struct mm *m, uint64_t start, uint64_t end)
 			m->locked_pages -= (m->v[j].end - m->v[j].start) / PAGE_SIZE_;
 		vma_drop(&m->v[j]);
 	}
-	memmove(m->v + i, m->v + j, (m->n - j) * sizeof(*m->v));
+	if (j > i)
+		memmove(m->v + i, m->v + j, (m->n - j) * sizeof(*m->v));
 	m->n -= j - i;
 }
 
