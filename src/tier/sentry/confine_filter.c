@@ -96,6 +96,7 @@ static const struct row rows[] = {
 	ANY(getsockopt, "host sockets"),
 	ANY(shutdown, "host sockets, control socket"),
 	FAIL(brk, 0, "a break of 0 is how brk fails (an errno would be taken for an address): the heap falls back to mmap"),
+	FAIL(mremap, ENOSYS, "realloc() of large blocks copies"),
 	FAIL(set_robust_list, ENOSYS, "new threads do without"),
 	FAIL(rseq, ENOSYS, "switched off by GLIBC_TUNABLES at start"),
 };

@@ -217,10 +217,26 @@ long sys_getgroups(struct task *t, const uint64_t *a)
 	return t->cred->n_groups;
 }
 
-static int by_value(const void *x, const void *y)
+/* Heap sort: qsort() asks for the machine's memory when there is much to sort, a call that the filter does not know. */
+static void sort_groups(uint32_t *g, uint64_t n)
 {
-	uint32_t a = *(const uint32_t *)x, b = *(const uint32_t *)y;
-	return a < b ? -1 : a > b;
+	for (uint64_t end = n, root = n / 2; end > 1;) {
+		if (root) {
+			root--;
+		} else {
+			uint32_t last = g[--end];
+			g[end] = g[0];
+			g[0] = last;
+		}
+		for (uint64_t i = root, c; (c = 2 * i + 1) < end; i = c) {
+			c += c + 1 < end && g[c + 1] > g[c];
+			if (g[i] >= g[c])
+				break;
+			uint32_t v = g[i];
+			g[i] = g[c];
+			g[c] = v;
+		}
+	}
 }
 
 long sys_setgroups(struct task *t, const uint64_t *a)
@@ -241,7 +257,7 @@ long sys_setgroups(struct task *t, const uint64_t *a)
 		cred_put(c);
 		return -EFAULT;
 	}
-	qsort(g, n, 4, by_value); /* Linux sorts too */
+	sort_groups(g, n); /* Linux sorts too */
 	free(c->groups);
 	c->groups = g;
 	c->n_groups = (uint32_t)n;

@@ -37,6 +37,7 @@ struct cred *cred_dup(const struct cred *c)
 		return NULL;
 	*n = *c;
 	n->refs = 1;
+	n->groups = NULL; /* an empty list may have memory of its own too */
 	if (c->n_groups) {
 		n->groups = malloc(c->n_groups * sizeof(*n->groups));
 		if (!n->groups) {
