@@ -20,9 +20,9 @@ struct virtio_blk_options {
 };
 int virtio_blk_new(const struct virtio_host *h, unsigned slot, const struct virtio_blk_options *c, struct virtio_device **ret, struct err *e) MUST_CHECK;
 
-/* dev/net.c: an Ethernet interface over a tap, which has to be in IFF_NO_PI mode; offloads are offered when it has IFF_VNET_HDR. */
+/* dev/net.c: an Ethernet interface over a tap in IFF_NO_PI mode (offloads are offered when it has IFF_VNET_HDR, too), or over a datagram socket, one frame each. */
 struct virtio_net_options {
-	int tap_fd;
+	int fd;
 	uint8_t mac[6];
 	uint16_t mtu;                  /* 0: not told */
 	struct limiter_config rx, tx;  /* seen from the guest */
@@ -44,7 +44,7 @@ struct fuse_server;
 struct virtio_fs_options {
 	const char *tag;
 	struct fuse_server *server;    /* either this, which stays the caller's, */
-	int channel_fd;                /* or this; requests and replies each begin with their length */
+	int channel_fd;                /* or, when there is none, this; requests and replies each begin with their length */
 };
 int virtio_fs_new(const struct virtio_host *h, unsigned slot, const struct virtio_fs_options *c, struct virtio_device **ret, struct err *e) MUST_CHECK;
 

@@ -154,15 +154,28 @@ void virtq_unpop(struct virtq *q)
 	q->next_avail--;
 }
 
-void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
+void virtq_fill(struct virtq *q, unsigned i, uint16_t head, uint32_t written)
 {
 	if (!q->running)
 		return;
-	volatile uint32_t *elem = (volatile uint32_t *)(q->used_at + RING_AT) + 2 * (q->next_used & (q->size - 1));
+	volatile uint32_t *elem = (volatile uint32_t *)(q->used_at + RING_AT) + 2 * ((q->next_used + i) & (q->size - 1U));
 	elem[0] = head;
 	elem[1] = written;
-	atomic_thread_fence(memory_order_release); /* data and entry before the index */
-	q->used_at[RING_IDX] = ++q->next_used;
+}
+
+void virtq_publish(struct virtq *q, unsigned n)
+{
+	if (!q->running)
+		return;
+	atomic_thread_fence(memory_order_release); /* data and entries before the index */
+	q->next_used = (uint16_t)(q->next_used + n);
+	q->used_at[RING_IDX] = q->next_used;
+}
+
+void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
+{
+	virtq_fill(q, 0, head, written);
+	virtq_publish(q, 1);
 }
 
 bool virtq_wants_interrupt(struct virtq *q)

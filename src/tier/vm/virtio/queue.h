@@ -48,12 +48,15 @@ void virtq_reset(struct virtq *q); /* to the state after power-on; max stays */
 
 /* Next available chain: 1, or 0 when there is none (the driver will notify us of the next one), or -EBADMSG when the guest lies. */
 int virtq_pop(struct virtq *q, struct virtq_chain *ret, struct err *e) MUST_CHECK;
-/* Put the chain that was popped last back: it will be popped again. Only before any other was pushed or popped. */
+/* Put back the chain that was popped last, and then those before it: they will be popped again. Not after anything was pushed. */
 void virtq_unpop(struct virtq *q);
 /* How many chains wait; -EBADMSG when the guest lies. */
 int virtq_pending(const struct virtq *q);
 /* Return a chain with `written` bytes in its writable buffers. */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
+/* The same in two steps, for chains that the driver has to see all at once: fill number i of the next ones, then publish n. */
+void virtq_fill(struct virtq *q, unsigned i, uint16_t head, uint32_t written);
+void virtq_publish(struct virtq *q, unsigned n);
 /* Does the driver want an interrupt for what was pushed since the last call? */
 bool virtq_wants_interrupt(struct virtq *q);
 
