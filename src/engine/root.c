@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "sys/fd.h"
+#include "sys/userns.h"
 
 PRINTF(3, 0) static void say(void (*to)(void *, const char *), void *arg, const char *fmt, va_list ap) {
 	char *msg = NULL;
@@ -33,18 +34,7 @@ void engine_warn(const struct engine *eng, const char *fmt, ...) {
 	va_end(ap);
 }
 
-/* The first line of uid_map is "0 0 4294967295" exactly in the initial user namespace (user_namespaces(7)). */
-static bool in_user_namespace(void) {
-	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
-	if (file_read_at(AT_FDCWD, "/proc/self/uid_map", &b, 64 * 1024) < 0)
-		return false;
-	unsigned in, out, size;
-	if (sscanf(strbuf_str(&b), "%u %u %u", &in, &out, &size) != 3)
-		return false;
-	return !(in == 0 && out == 0 && size == 4294967295U);
-}
-
-bool engine_is_rootless(void) { return geteuid() != 0 || in_user_namespace(); }
+bool engine_is_rootless(void) { return is_rootless(); }
 
 int engine_default_root(char *buf, size_t size, struct err *e) {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");

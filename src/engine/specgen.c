@@ -6,8 +6,10 @@
 #include <sched.h>
 #include <stdio.h>
 
+#include "sys/userns.h"
 #include "wire/json.h"
 
+enum { TTY_GID = 5 }; /* Debian's and most others' group of terminals */
 #define BIT(n) ((uint64_t)1 << (n))
 
 uint64_t specgen_default_caps(void) {
@@ -112,7 +114,7 @@ static bool overridden(const struct specgen *g, const char *dest) {
 }
 
 static void default_mounts(struct json_writer *w, const struct specgen *g) {
-	bool own_net = (g->new_ns & CLONE_NEWNET) || g->net_path, userns = g->n_uid_map || g->user_path;
+	bool own_net = (g->new_ns & CLONE_NEWNET) || g->net_path, userns = g->n_uid_map || g->user_path || g->rootless;
 	bool rw = g->privileged;
 	char shm[48];
 	if (!overridden(g, "/proc"))
@@ -120,7 +122,7 @@ static void default_mounts(struct json_writer *w, const struct specgen *g) {
 	if (!overridden(g, "/dev"))
 		mount(w, "/dev", "tmpfs", "tmpfs", OPTIONS("nosuid", "strictatime", "mode=755", "size=65536k"));
 	if (!overridden(g, "/dev/pts")) {
-		if (userns && g->rootless)
+		if (g->rootless && outer_id("gid_map", TTY_GID) == (uint32_t)-1)
 			mount(w, "/dev/pts", "devpts", "devpts", OPTIONS("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"));
 		else
 			mount(w, "/dev/pts", "devpts", "devpts", OPTIONS("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"));

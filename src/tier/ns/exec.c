@@ -69,7 +69,7 @@ static int plan_exec(struct ns_exec *x, struct err *e) {
 		return r;
 	x->join = x->in_userns ? x->join | CLONE_NEWUSER : x->join & ~(uint64_t)CLONE_NEWUSER;
 	x->nested = userns_nested();
-	x->setgroups_denied = x->in_userns && setgroups_denied(c->init_pid);
+	x->setgroups_denied = (x->in_userns || x->nested) && setgroups_denied(c->init_pid);
 	if (!(x->join & CLONE_NEWNS)) {
 		char path[64];
 		snprintf(path, sizeof(path), "/proc/%d/root", (int)c->init_pid);
@@ -225,11 +225,14 @@ static NORETURN void exec_child(struct ns_exec *x, int parent_end) {
 
 /* ---- outside ------------------------------------------------------------------------------------------------------ */
 
-/* Enter the container's pid namespace for children; *ret_self: the way back. -EPERM: an ordinary user, a stage is needed. */
+/* Enter the container's pid namespace for children; *ret_self: the way back. -EPERM: an ordinary user, or root of a user namespace that does not own
+ * the pid namespace it runs in (rootless engines): there is no way back (pid_namespaces(7)), a stage is needed. */
 static int enter_pidns(struct ns_exec *x, int *ret_self, struct err *e) {
 	_cleanup_close_ int self = sys_pidfd_open(getpid(), 0);
 	if (self < 0)
 		return err_sys(e, errno, "pidfd_open");
+	if (sys_setns(self, CLONE_NEWPID) < 0)
+		return errno == EPERM ? -EPERM : err_sys(e, errno, "join the own pid namespace");
 	if (sys_setns(x->init_pidfd, CLONE_NEWPID) < 0) {
 		if (errno == EPERM || errno == EINVAL)
 			return -EPERM;
@@ -262,8 +265,6 @@ static pid_t spawn(struct ns_exec *x, int parent_end, int *ret_pidfd, struct err
 		x->late_fork = !x->waits && !broken("privileged");
 	} else if (x->join & CLONE_NEWPID) {
 		int r = x->in_userns && geteuid() != 0 ? -EPERM : enter_pidns(x, &self, e);
-		if (r == -EPERM && !x->in_userns)
-			return err_sys(e, r, "join the container's pid namespace");
 		if (r < 0 && r != -EPERM)
 			return r;
 		x->stage = r == -EPERM;

@@ -32,6 +32,12 @@ static int same_as_own(int fd, int flag, bool *ret) {
 	return -EINVAL;
 }
 
+/* An ordinary user without subordinate ids had to give setgroups(2) up to map the own group (user_namespaces(7)). */
+static bool setgroups_off(void) {
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	return file_read_at(AT_FDCWD, "/proc/self/setgroups", &b, 64) == 0 && str_has_prefix(strbuf_str(&b), "deny");
+}
+
 static int plan_namespaces(struct ns_create *p, struct err *e) {
 	bool fork_needed = false;
 	for (size_t i = 0; i < NS_KINDS; i++) {
@@ -58,6 +64,7 @@ static int plan_namespaces(struct ns_create *p, struct err *e) {
 	}
 	p->in_userns = p->own & CLONE_NEWUSER;
 	p->nested = userns_nested();
+	p->setgroups_denied = p->nested && setgroups_off();
 	p->stage = fork_needed || ((p->new_flags & CLONE_NEWTIME) && p->s->n_time_offsets);
 	p->net_outside = (p->new_flags & CLONE_NEWNET) && !p->in_userns && !p->stage;
 	return 0;
