@@ -23,6 +23,7 @@ struct name_of {
 
 struct upper_tar {
 	int root;
+	const struct snapshot_ids *ids; /* NULL: owners are as they are */
 	int out; /* pipe to the unpacking side */
 	struct strbuf path, header;
 	struct name_of *links;
@@ -126,12 +127,21 @@ static const char *first_name(struct upper_tar *t, const struct stat *st, int *r
 
 static int walk(struct upper_tar *t, int dirfd, struct err *e);
 
+/* An owner that the container does not have is nobody. */
+static uint32_t inside(const struct upper_tar *t, uint32_t id, bool group) {
+	enum { NOBODY = 65534 };
+	if (!t->ids || !t->ids->n_uids)
+		return id;
+	uint32_t r = group ? snapshot_id_inside(t->ids->gids, t->ids->n_gids, id) : snapshot_id_inside(t->ids->uids, t->ids->n_uids, id);
+	return r == (uint32_t)-1 ? NOBODY : r;
+}
+
 static int put_entry(struct upper_tar *t, int dirfd, const char *name, const struct stat *st, struct err *e) {
 	static const struct {
 		mode_t mode;
 		enum tar_type type;
 	} types[] = { { S_IFREG, TAR_FILE }, { S_IFDIR, TAR_DIR }, { S_IFLNK, TAR_SYMLINK }, { S_IFCHR, TAR_CHAR }, { S_IFBLK, TAR_BLOCKDEV }, { S_IFIFO, TAR_FIFO } };
-	struct tar_entry te = { .link = "", .mode = st->st_mode & 07777, .uid = st->st_uid, .gid = st->st_gid, .mtime = st->st_mtim.tv_sec,
+	struct tar_entry te = { .link = "", .mode = st->st_mode & 07777, .uid = inside(t, st->st_uid, false), .gid = inside(t, st->st_gid, true), .mtime = st->st_mtim.tv_sec,
 				.mtime_ns = (uint32_t)st->st_mtim.tv_nsec };
 	char proc[64], link[TAR_MAX_PATH], dirname[TAR_MAX_PATH + 2];
 	struct tar_xattr *x = NULL;
@@ -223,10 +233,12 @@ static int walk(struct upper_tar *t, int dirfd, struct err *e) {
 	return r;
 }
 
+struct upper_ref { int dir; const struct snapshot_ids *ids; };
+
 /* Producer of a tarstream: the archive of the directory *ctx. */
 static int upper_write(void *ctx, int out, struct err *e) {
 	static const uint8_t end[2 * TAR_BLOCK];
-	struct upper_tar t = { .root = *(int *)ctx, .out = out };
+	struct upper_tar t = { .root = ((struct upper_ref *)ctx)->dir, .ids = ((struct upper_ref *)ctx)->ids, .out = out };
 	t.buf = malloc(READ_BUF);
 	int r = t.buf ? walk(&t, t.root, e) : err_set(e, ENOMEM, "out of memory");
 	if (r >= 0)
@@ -240,7 +252,8 @@ static int upper_write(void *ctx, int out, struct err *e) {
 	return r < 0 && !(e && e->code) ? err_sys(e, r, "read the container's changes") : r;
 }
 
-static int add_upper(struct store *s, int upper, struct layer_row *ret, struct err *e) {
+static int add_upper(struct store *s, int dir, const struct snapshot_ids *ids, struct layer_row *ret, struct err *e) {
+	struct upper_ref upper = { dir, ids };
 	struct tarstream ts = { .write = upper_write, .ctx = &upper };
 	struct layer_input in = { tarstream_open, tarstream_close, &ts, NULL, NULL, NULL, NULL };
 	int r = store_add_layer(s, &in, ret, e);
@@ -265,7 +278,7 @@ int snapshot_commit(struct store *s, const char *id, const struct commit_opts *o
 	if (r >= 0 && fd < 0)
 		r = err_sys(e, errno, "%s", upper);
 	if (r >= 0)
-		r = add_upper(s, fd, &top, e);
+		r = add_upper(s, fd, o->ids, &top, e);
 	if (r >= 0) {
 		struct config_edit ed = { .base = cfg.raw, .changes = o->changes, .author = o->author, .message = o->message, .created_by = "tierce commit",
 					  .diffid = top.diffid };

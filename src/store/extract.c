@@ -8,6 +8,7 @@
 #include <sys/xattr.h>
 
 #include "store/layer.h"
+#include "store/snapshot.h"
 #include "sys/fd.h"
 
 enum { COPY_BUF = 256 * 1024, DEPTH_MAX = 2048 };
@@ -21,6 +22,7 @@ struct extract {
 	struct erofs fs;
 	int top;
 	bool rootless;
+	const struct snapshot_ids *ids;
 	uint8_t *buf;
 	struct first_name *links; /* open addressing by nid: files with several names */
 	size_t n_links, size_links;
@@ -78,7 +80,10 @@ static int set_xattrs(struct extract *x, const struct erofs_inode *in, int dirfd
 /* Owner, then mode (chown clears set-id bits), xattrs (chown clears capabilities), times last. */
 static int set_attrs(struct extract *x, const struct erofs_inode *in, int dirfd, const char *name, struct err *e) {
 	bool lnk = S_ISLNK(in->mode);
-	if (fchownat(dirfd, name, in->uid, in->gid, AT_SYMLINK_NOFOLLOW) < 0 && !(x->rootless && (errno == EPERM || errno == EINVAL)))
+	uid_t uid = x->ids ? snapshot_id_outside(x->ids->uids, x->ids->n_uids, in->uid) : in->uid;
+	gid_t gid = x->ids ? snapshot_id_outside(x->ids->gids, x->ids->n_gids, in->gid) : in->gid;
+	/* -1: an id that the container does not have; the file stays with who unpacks it, for nobody inside. */
+	if (fchownat(dirfd, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 && !(x->rootless && (errno == EPERM || errno == EINVAL)))
 		return err_sys(e, errno, "%s: change owner", strbuf_str(&x->path));
 	if (!lnk && fchmodat(dirfd, name, in->mode & 07777, 0) < 0)
 		return err_sys(e, errno, "%s: change mode", strbuf_str(&x->path));
@@ -191,8 +196,22 @@ static int walk(struct extract *x, const struct erofs_inode *dir, int dirfd, uns
 	return r < 0 ? err_sys(e, r, "layer image") : 0;
 }
 
-int layer_extract(int image_fd, int dirfd, bool rootless, struct err *e) {
-	struct extract x = { .top = dirfd, .rootless = rootless };
+uint32_t snapshot_id_outside(const struct snapshot_id_range *v, size_t n, uint32_t id) {
+	for (size_t i = 0; i < n; i++)
+		if (id >= v[i].inside && id - v[i].inside < v[i].size)
+			return v[i].outside + (id - v[i].inside);
+	return n ? (uint32_t)-1 : id;
+}
+
+uint32_t snapshot_id_inside(const struct snapshot_id_range *v, size_t n, uint32_t id) {
+	for (size_t i = 0; i < n; i++)
+		if (id >= v[i].outside && id - v[i].outside < v[i].size)
+			return v[i].inside + (id - v[i].outside);
+	return n ? (uint32_t)-1 : id;
+}
+
+int layer_extract(int image_fd, int dirfd, bool rootless, const struct snapshot_ids *ids, struct err *e) {
+	struct extract x = { .top = dirfd, .rootless = rootless, .ids = ids && ids->n_uids ? ids : NULL };
 	struct erofs_inode root;
 	struct stat st;
 	if (fstat(image_fd, &st) < 0)

@@ -47,7 +47,7 @@ static uint64_t file_bytes(int dirfd, const char *name) {
 	return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
-static const char *const layer_suffix[] = { ".erofs", ".split", ".dir" };
+static const char *const layer_suffix[] = { ".erofs", ".split", ".dir", ".ids" };
 
 static int drop_layer_files(struct store *s, const char *diffid, struct gc_result *res, struct err *e) {
 	char name[DIGEST_HEX + 16];

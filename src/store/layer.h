@@ -41,6 +41,7 @@ void layer_tar_close(struct layer_tar *t);
 int layer_pread(void *ctx, uint64_t off, void *buf, size_t n);
 /* Unpacks an image into an existing empty directory, for hosts that cannot mount it. rootless: no devices, ownership as far as it goes, overlay marks as
  * user.* attributes. */
-int layer_extract(int image_fd, int dirfd, bool rootless, struct err *e);
+struct snapshot_ids;
+int layer_extract(int image_fd, int dirfd, bool rootless, const struct snapshot_ids *ids, struct err *e);
 
 #endif

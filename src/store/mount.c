@@ -44,6 +44,14 @@ int store_mount_attach(int mfd, const char *target, struct err *e) {
 	return 0;
 }
 
+int store_mount_idmapped(const char *path, int userns, const char *target, struct err *e) {
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns };
+	_cleanup_close_ int m = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (m < 0 || syscall(SYS_mount_setattr, m, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return err_sys(e, errno, "idmap the mount of %s", path);
+	return store_mount_attach(m, target, e);
+}
+
 static int erofs_from(const char *source, const char *target, struct err *e) {
 	_cleanup_close_ int fs = sys_fsopen("erofs"), m = -EBADF;
 	if (fs < 0)

@@ -19,6 +19,8 @@ struct overlay {
 int overlay_mount_fd(const struct overlay *o, struct err *e);
 /* The same over mount(2), for kernels without lowerdir+ (before 6.8); attached to target. */
 int overlay_mount_legacy(const struct overlay *o, const char *target, struct err *e);
+/* A copy of the mount at path, idmapped by a user namespace, on target. */
+int store_mount_idmapped(const char *path, int userns, const char *target, struct err *e);
 /* Attaches a detached mount to a path. */
 int store_mount_attach(int mfd, const char *target, struct err *e);
 

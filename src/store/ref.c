@@ -149,3 +149,15 @@ char *ref_name(const struct ref *r, bool with_digest, char buf[REF_MAX]) {
 		snprintf(buf, REF_MAX, "%s/%s%s%s", r->host, r->path, r->tag[0] ? ":" : "", r->tag);
 	return buf;
 }
+
+int ref_local_name(const char *s, char buf[REF_MAX], struct err *e) {
+	struct ref ref;
+	char local[REF_MAX];
+	snprintf(local, sizeof(local), "%s%.500s", strchr(s, '/') ? "" : "localhost/", s);
+	int r = ref_parse(local, &ref, e);
+	if (r >= 0 && ref.digest[0])
+		r = err_set(e, EINVAL, "%s: a digest cannot be given as a tag", s);
+	if (r >= 0)
+		ref_name(&ref, false, buf);
+	return MIN(r, 0);
+}

@@ -26,6 +26,9 @@ int ref_parse(const char *s, struct ref *ret, struct err *e) MUST_CHECK;
 /* "host/path:tag" or "host/path@digest" (the digest wins when asked for). buf holds REF_MAX bytes. */
 char *ref_name(const struct ref *r, bool with_digest, char buf[REF_MAX]);
 /* "sha256:" and 64 lower-case hex digits: the only algorithm that images use. */
+/* The full name that an image of this host is given: a word alone becomes localhost/WORD (docker.io is no place that we can give names in), a missing tag
+ * is latest. Digests are refused. */
+int ref_local_name(const char *s, char buf[REF_MAX], struct err *e) MUST_CHECK;
 bool digest_valid(const char *s);
 /* The hex part of a valid digest. */
 static inline const char *digest_hex(const char *d) { return d + 7; }

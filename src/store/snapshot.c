@@ -14,6 +14,7 @@
 #include "store/layer.h"
 #include "store/lower.h"
 #include "store/mount.h"
+#include "store/registry.h"
 
 static int check_id(const char *id, struct err *e) {
 	size_t n = strlen(id);
@@ -107,21 +108,46 @@ static int lock_mount(struct store *s, const char *diffid, struct err *e) {
 	return store_lock(s, name, true, e);
 }
 
+/* Name of the unpacked form below layers/: HEX.dir, or HEX.ids/HASH for shifted owners (the folder is made). */
+static int directory_name(struct store *s, const char *diffid, const struct snapshot_ids *ids, char *name, size_t size, struct err *e) {
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	char d[DIGEST_MAX];
+	const char *hex = digest_hex(diffid);
+	if (!ids) {
+		snprintf(name, size, "%s.dir", hex);
+		return 0;
+	}
+	for (size_t i = 0; i < ids->n_uids; i++)
+		strbuf_printf(&b, "u%u:%u:%u ", ids->uids[i].inside, ids->uids[i].outside, ids->uids[i].size);
+	for (size_t i = 0; i < ids->n_gids; i++)
+		strbuf_printf(&b, "g%u:%u:%u ", ids->gids[i].inside, ids->gids[i].outside, ids->gids[i].size);
+	if (b.failed)
+		return err_set(e, ENOMEM, "out of memory");
+	digest_of(b.s, b.len, d);
+	snprintf(name, size, "%s.ids", hex);
+	if (mkdirat(s->layers, name, 0711) < 0 && errno != EEXIST)
+		return err_sys(e, errno, "%s/layers/%s", s->root, name);
+	snprintf(name, size, "%s.ids/%.16s", hex, digest_hex(d));
+	return 0;
+}
+
 /* The unpacked form of a layer, made at its first use: into a temporary name, then renamed. */
-static int layer_directory(struct store *s, const char *diffid, struct err *e) {
-	char name[DIGEST_HEX + 8], tmp[DIGEST_HEX + 16];
+static int layer_directory(struct store *s, const char *diffid, const struct snapshot_ids *ids, struct err *e) {
+	char name[DIGEST_HEX + 32], tmp[DIGEST_HEX + 16];
 	struct stat st;
-	snprintf(name, sizeof(name), "%s.dir", digest_hex(diffid));
+	int r = directory_name(s, diffid, ids, name, sizeof(name), e);
+	if (r < 0)
+		return r;
 	if (fstatat(s->layers, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0;
-	int r = store_session(s, e);
+	r = store_session(s, e);
 	_cleanup_close_ int image = r < 0 ? -EBADF : store_open_layer(s, diffid, ".erofs", e), dir = -EBADF;
 	if (r < 0 || image < 0)
 		return MIN(r, image);
 	snprintf(tmp, sizeof(tmp), "d-%s", digest_hex(diffid));
 	if (mkdirat(s->session_fd, tmp, 0700) < 0 || (dir = openat(s->session_fd, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		return err_sys(e, errno, "unpack layer");
-	r = layer_extract(image, dir, s->rootless, e);
+	r = layer_extract(image, dir, s->rootless, ids, e);
 	if (r < 0) {
 		store_remove_tree(s->session_fd, tmp);
 		return r;
@@ -130,6 +156,20 @@ static int layer_directory(struct store *s, const char *diffid, struct err *e) {
 	if (syncfs(dir) < 0 || renameat(s->session_fd, tmp, s->layers, name) < 0)
 		return err_sys(e, errno, "unpack layer");
 	return fsync(s->layers) < 0 ? err_sys(e, errno, "unpack layer") : 0;
+}
+
+/* Unpacked with shifted owners. */
+static int shifted_path(struct store *s, const char *diffid, const struct snapshot_ids *ids, char **ret, struct err *e) {
+	char name[DIGEST_HEX + 32];
+	_cleanup_close_ int lock = lock_mount(s, diffid, e);
+	if (lock < 0)
+		return lock;
+	int r = layer_directory(s, diffid, ids, e);
+	if (r == 0)
+		r = directory_name(s, diffid, ids, name, sizeof(name), e);
+	if (r == 0 && asprintf(ret, "%s/layers/%s", s->root, name) < 0)
+		r = err_set(e, ENOMEM, "out of memory");
+	return r;
 }
 
 /* A layer as a directory: mounted, or unpacked where that cannot be done. */
@@ -153,12 +193,12 @@ static int layer_path(struct store *s, const char *diffid, char **ret, struct er
 		if (r == -EOPNOTSUPP) {
 			unlinkat(s->mnt, hex, AT_REMOVEDIR);
 			err_clear(e);
-			r = layer_directory(s, diffid, e);
+			r = layer_directory(s, diffid, NULL, e);
 		}
 		if (r < 0)
 			return r;
 	} else if (!can)
-		r = layer_directory(s, diffid, e);
+		r = layer_directory(s, diffid, NULL, e);
 	if (r < 0)
 		return r;
 	s->mounts_known = true;
@@ -168,12 +208,51 @@ static int layer_path(struct store *s, const char *diffid, char **ret, struct er
 	return 0;
 }
 
-static int prepare_lowers(struct mounting *m, bool readonly, struct err *e) {
+/* An idmapped copy of a mount, on ROOT/containers/ID/lower-N until overlayfs has its own copy of it. 1: the file system cannot (then it is unpacked). */
+static int idmapped_copy(struct mounting *m, const struct snapshot_ids *ids, size_t k, char **path, struct err *e) {
+	char *target = NULL;
+	if (asprintf(&target, "%s/lower-%zu", m->dir, k) < 0)
+		return err_set(e, ENOMEM, "out of memory");
+	int r = mkdir(target, 0700) < 0 && errno != EEXIST ? err_sys(e, errno, "%s", target) : 0;
+	if (r == 0)
+		r = store_mount_idmapped(*path, ids->userns, target, e);
+	if (r < 0) {
+		rmdir(target);
+		free(target);
+		return r == -EINVAL || r == -ENOSYS || r == -EPERM || r == -EOPNOTSUPP ? (err_clear(e), 1) : r;
+	}
+	free(*path);
+	*path = target;
+	return 0;
+}
+
+/* What idmapped_copy() made, also in an earlier life that was cut short. */
+static void drop_copies(struct mounting *m) {
+	for (size_t k = 0; k < LAYERS_MAX; k++) {
+		_cleanup_free_ char *target = NULL;
+		if (asprintf(&target, "%s/lower-%zu", m->dir, k) < 0 || access(target, F_OK) < 0)
+			return;
+		umount2(target, UMOUNT_NOFOLLOW | MNT_DETACH);
+		rmdir(target);
+	}
+}
+
+static int prepare_lowers(struct mounting *m, const struct snapshot_opts *o, bool readonly, struct err *e) {
+	const struct snapshot_ids *ids = o && o->ids && o->ids->n_uids ? o->ids : NULL;
 	size_t n = 0;
 	int r = 0;
+	drop_copies(m);
 	for (size_t i = m->n_layers; r >= 0 && i-- > 0;) {
 		char *p = NULL;
-		r = layer_path(m->s, m->layers[i].diffid, &p, e);
+		int k = 1;
+		if (!ids || ids->userns >= 0)
+			r = layer_path(m->s, m->layers[i].diffid, &p, e);
+		if (r >= 0 && ids && ids->userns >= 0)
+			r = k = idmapped_copy(m, ids, n, &p, e);
+		if (r >= 0 && ids && k == 1) {
+			free(TAKE(p));
+			r = shifted_path(m->s, m->layers[i].diffid, ids, &p, e);
+		}
 		if (r >= 0 && strv_push(&m->lowers, &n, p) < 0)
 			r = err_set(e, ENOMEM, "out of memory");
 		free(p);
@@ -211,13 +290,13 @@ static int prepare_upper(struct mounting *m, struct err *e) {
 }
 
 /* ret_fd: detached mount, or -EBADF when the kernel wanted mount(2) and it is on target already. */
-static int stack(struct mounting *m, const struct snapshot_opts *o, const char *target, int *ret_fd, struct err *e) {
+static int stack_layers(struct mounting *m, const struct snapshot_opts *o, const char *target, int *ret_fd, struct err *e) {
 	unsigned flags = o ? o->flags : 0;
 	bool readonly = flags & SNAPSHOT_READONLY;
 	_cleanup_free_ char *upper = NULL, *work = NULL;
 	int r = set_mounted(m->s, m->id, true, e); /* before the layers are looked at: see release_layers() */
 	if (r >= 0)
-		r = prepare_lowers(m, readonly, e);
+		r = prepare_lowers(m, o, readonly, e);
 	if (r >= 0 && !readonly)
 		r = prepare_upper(m, e);
 	if (r < 0)
@@ -241,6 +320,14 @@ static int stack(struct mounting *m, const struct snapshot_opts *o, const char *
 		return r;
 	}
 	return *ret_fd;
+}
+
+/* Overlayfs holds copies of its own of the layers' mounts. */
+static int stack(struct mounting *m, const struct snapshot_opts *o, const char *target, int *ret_fd, struct err *e) {
+	int r = stack_layers(m, o, target, ret_fd, e);
+	if (o && o->ids && o->ids->n_uids)
+		drop_copies(m);
+	return r;
 }
 
 int snapshot_mount(struct store *s, const char *id, const struct snapshot_opts *o, char **ret_rootfs, struct err *e) {
@@ -322,6 +409,7 @@ static int unmount_locked(struct mounting *m, struct err *e) {
 	if (asprintf(&target, "%s/rootfs", m->dir) < 0)
 		return err_set(e, ENOMEM, "out of memory");
 	/* More than once, should two mounts have been stacked. */
+	drop_copies(m);
 	for (unsigned i = 0; i < 8 && is_mount_root(AT_FDCWD, target); i++)
 		if (umount2(target, UMOUNT_NOFOLLOW) < 0 && umount2(target, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
 			return err_sys(e, errno, "unmount %s", target);

@@ -46,9 +46,20 @@ enum snapshot_flags {
 	SNAPSHOT_VOLATILE = 2, /* the upper layer need not survive a power cut: no syncs (for --rm) */
 };
 
+/* A container in a user namespace: its root and others own the image's files by the ids that stand for them outside. */
+struct snapshot_id_range { uint32_t inside, outside, size; };
+struct snapshot_ids {
+	const struct snapshot_id_range *uids, *gids; /* n_uids 0: nothing is shifted */
+	size_t n_uids, n_gids;
+	int userns; /* a user namespace with these maps, for idmapped mounts; -EBADF: layers are unpacked once more with shifted owners */
+};
+uint32_t snapshot_id_outside(const struct snapshot_id_range *v, size_t n, uint32_t id); /* (uint32_t)-1: not mapped */
+uint32_t snapshot_id_inside(const struct snapshot_id_range *v, size_t n, uint32_t id);
+
 struct snapshot_opts {
 	unsigned flags;
 	const char *mount_label; /* SELinux context= or NULL */
+	const struct snapshot_ids *ids; /* NULL: none */
 };
 
 /* id: [a-zA-Z0-9][a-zA-Z0-9_.-]*, at most 128 bytes. image NULL: an empty file system. */
@@ -77,6 +88,7 @@ int snapshot_diff(struct store *s, const char *id, int (*cb)(void *ctx, char kin
 struct commit_opts {
 	const char *name;     /* "host/path:tag" or NULL */
 	const char *author, *message;
+	const struct snapshot_ids *ids; /* how the container's files are shifted; NULL: they are not */
 	char *const *changes; /* Dockerfile words: "CMD ...", "ENV k=v", "LABEL k=v", "USER u", "WORKDIR d", "EXPOSE p", "ENTRYPOINT ...", "STOPSIGNAL s", "VOLUME v" */
 };
 int snapshot_commit(struct store *s, const char *id, const struct commit_opts *o, char ret_image[DIGEST_MAX], struct err *e);

@@ -11,10 +11,11 @@
 
 #include "store/registry.h"
 #include "sys/fd.h"
+#include "sys/userns.h"
 
 static char *default_root(bool *ret_rootless) {
 	char *s = NULL;
-	*ret_rootless = geteuid() != 0;
+	*ret_rootless = is_rootless();
 	if (!*ret_rootless)
 		return strdup("/var/lib/tierce");
 	const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
@@ -88,7 +89,7 @@ int store_open(const char *root, struct store **ret, struct err *e) {
 	pthread_mutex_init(&s->mutex, NULL);
 	bool rootless;
 	s->root = root ? strdup(root) : default_root(&rootless);
-	s->rootless = geteuid() != 0;
+	s->rootless = is_rootless();
 	int r = s->root ? open_dirs(s, e) : err_set(e, ENOENT, "no place for the store: give --root or set HOME");
 	if (r >= 0)
 		r = index_open(s, e);

@@ -163,18 +163,13 @@ static int import_image(struct store *s, const struct import_options *o, struct 
 }
 
 static int import(struct cli *cli, const void *opts, int argc, char **argv, struct err *e) {
-	struct ref ref;
 	struct store *s;
-	char id[DIGEST_MAX], name[REF_MAX] = "", local[REF_MAX];
+	char id[DIGEST_MAX], name[REF_MAX] = "";
 	if (strstr(argv[0], "://"))
 		return err_set(e, EOPNOTSUPP, "import takes no addresses: curl -L %s | tierce import -", argv[0]);
 	int r = cli_store(cli, &s, e);
-	if (r >= 0 && argc > 1) {
-		snprintf(local, sizeof(local), "%s%.500s", strchr(argv[1], '/') ? "" : "localhost/", argv[1]);
-		r = ref_parse(local, &ref, e);
-		if (r >= 0)
-			ref_name(&ref, false, name);
-	}
+	if (r >= 0 && argc > 1)
+		r = ref_local_name(argv[1], name, e);
 	struct import_source *in = r < 0 ? NULL : malloc(sizeof(*in));
 	if (r < 0)
 		return r;

@@ -15,15 +15,9 @@ static int tag(struct cli *cli, const void *opts, int argc, char **argv, struct 
 	if (r < 0)
 		return r;
 	for (int i = 1; r >= 0 && i < argc; i++) {
-		struct ref ref;
-		char local[REF_MAX];
-		/* A word alone becomes a name of this host, as podman does it: docker.io is no place that we can give names in. */
-		snprintf(local, sizeof(local), "%s%.500s", strchr(argv[i], '/') ? "" : "localhost/", argv[i]);
-		r = ref_parse(local, &ref, e);
-		if (r >= 0 && ref.digest[0])
-			r = err_set(e, EINVAL, "%s: a digest cannot be given as a tag", argv[i]);
+		r = ref_local_name(argv[i], name, e);
 		if (r >= 0)
-			r = index_tag(s, row.id, ref_name(&ref, false, name), e);
+			r = index_tag(s, row.id, name, e);
 	}
 	image_row_clear(&row);
 	return r;
