@@ -10,9 +10,9 @@
 
 int ctl_listen(struct monitor *m, struct err *e) {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int n = snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/%s/ctl", m->cfg->run_dir, m->cfg->name);
-	if (n >= (int)sizeof(sa.sun_path))
-		return err_set(e, -ENAMETOOLONG, "%s: too long a run directory for a socket", m->cfg->run_dir);
+	/* By descriptor: sun_path has 108 bytes, and a user's run directory may be deep. */
+	if (snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/%s/ctl", m->run_fd, m->cfg->name) >= (int)sizeof(sa.sun_path))
+		return err_set(e, -ENAMETOOLONG, "%s: too long a name for a socket", m->cfg->name);
 	m->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (m->listen_fd < 0)
 		return err_sys(e, errno, "make the control socket");

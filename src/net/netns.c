@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-static const struct { int flag; const char *name; } kinds[] = { { CLONE_NEWNET, "net" }, { CLONE_NEWIPC, "ipc" }, { CLONE_NEWUTS, "uts" } };
+static const struct { int flag; const char *name; } kinds[] = { { CLONE_NEWNET, "net" }, { CLONE_NEWIPC, "ipc" }, { CLONE_NEWUTS, "uts" }, { CLONE_NEWUSER, "user" } };
 
 static int loopback_up(void) {
 	struct ifreq ifr = { .ifr_name = "lo" };
@@ -38,7 +38,7 @@ static int bind_file(const char *from, const char *to) {
 }
 
 /* The child only makes the namespaces and waits; the parent, still in the host's mount namespace, binds /proc/CHILD/ns/x. */
-static pid_t hold(int flags, const char *hostname, int *ret_release, struct err *e) {
+static pid_t hold(int flags, int userns, const char *hostname, int *ret_release, struct err *e) {
 	int ready[2], release[2], r = 0;
 	if (pipe2(ready, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "make a pipe");
@@ -52,7 +52,9 @@ static pid_t hold(int flags, const char *hostname, int *ret_release, struct err 
 	if (pid == 0) {
 		char c;
 		close(release[1]);
-		if (unshare(flags) < 0)
+		if (userns >= 0 && setns(userns, CLONE_NEWUSER) < 0)
+			r = -errno;
+		if (r == 0 && unshare(flags) < 0)
 			r = -errno;
 		if (r == 0 && (flags & CLONE_NEWNET))
 			r = loopback_up();
@@ -94,12 +96,17 @@ static int bind_kinds(pid_t pid, int flags, const char *dir, const char *single,
 	return 0;
 }
 
-int netns_create(const char *path, struct err *e) {
+int netns_create(const char *path, int userns, const char *user_path, struct err *e) {
 	int release;
-	pid_t pid = hold(CLONE_NEWNET, NULL, &release, e);
+	pid_t pid = hold(CLONE_NEWNET, userns, NULL, &release, e);
 	if (pid < 0)
 		return pid;
 	int r = bind_kinds(pid, CLONE_NEWNET, NULL, path, e);
+	if (r == 0 && userns >= 0) {
+		r = bind_kinds(pid, CLONE_NEWUSER, NULL, user_path, e);
+		if (r < 0)
+			netns_remove(path, NULL);
+	}
 	close(release);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
@@ -109,7 +116,7 @@ int netns_create(const char *path, struct err *e) {
 int nsset_create(const char *dir, int flags, const char *hostname, unsigned long long shm, struct err *e) {
 	int release;
 	char path[512], options[64];
-	pid_t pid = hold(flags, hostname, &release, e);
+	pid_t pid = hold(flags, -EBADF, hostname, &release, e);
 	if (pid < 0)
 		return pid;
 	int r = bind_kinds(pid, flags, dir, NULL, e);

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "cmd/tierce/people/people.h"
 #include "store/store.h"
 
 static int fail(const struct err *e) {
@@ -34,6 +35,8 @@ static int run_command(struct cli *cli, const struct command *c, int argc, char 
 	}
 	if (r == 0)
 		r = check_operands(cli, c, p.argc, &e);
+	if (r == 0 && geteuid() != 0)
+		r = people_enter(cli->global.root, cli->global.runroot, &e);
 	if (r == 0)
 		r = c->run(cli, opts, p.argc, p.argv, &e);
 	if (opts)

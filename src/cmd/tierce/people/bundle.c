@@ -319,11 +319,15 @@ static int security(struct bundle *b, struct err *e) {
 int bundle_process(struct bundle *b, struct err *e) {
 	const struct run_opts *o = &b->c->opts;
 	struct user_pick user;
+	const char *who = o->user ? o->user : json_str(b->c->image_config, "User", "");
+	/* keep-id: the caller's own number, unless a user was named. */
+	if (b->ids.keep_id && !o->user)
+		who = arena_printf(b->a, "%u:%u", b->ids.uid, b->ids.gid);
 	int r = environment(b, e);
 	if (r == 0)
 		r = command(b, e);
 	if (r == 0)
-		r = user_lookup(b->a, b->rootfs, o->user ? o->user : json_str(b->c->image_config, "User", ""), &o->group_add, &user, e);
+		r = user_lookup(b->a, b->rootfs, who, &o->group_add, &user, e);
 	if (r < 0)
 		return r;
 	b->g.uid = user.uid;
@@ -382,155 +386,26 @@ static int mode_of(struct bundle *b, const char *option, const char *mode, int f
 	return err_set(e, -EINVAL, "%s \"%s\" is not one of private, host, container:ID, ns:PATH", option, mode);
 }
 
-static int map_words(struct bundle *b, const char *option, const struct opt_list *l, const struct oci_id_map **ret, size_t *n, struct err *e) {
-	struct oci_id_map *v = arena_array(b->a, l->n + 1, struct oci_id_map);
-	if (!v)
-		return oom(e);
-	for (size_t i = 0; i < l->n; i++) {
-		unsigned c, h, s;
-		if (sscanf(l->v[i], "%u:%u:%u", &c, &h, &s) != 3 || !s)
-			return err_set(e, -EINVAL, "%s \"%s\" is not CONTAINER:HOST:SIZE", option, l->v[i]);
-		v[i] = (struct oci_id_map){ c, h, s };
-	}
-	*ret = v;
-	*n = l->n;
-	return 0;
-}
-
-/* First range of a name (or id) in /etc/subuid or /etc/subgid: subuid(5). */
-static int sub_range(const char *file, const char *name, uint32_t id, uint32_t *first, uint32_t *count, struct err *e) {
-	char line[512], number[16];
-	FILE *f = fopen(file, "re");
-	snprintf(number, sizeof(number), "%u", id);
-	while (f && fgets(line, sizeof(line), f)) {
-		char *c1 = strchr(line, ':'), *c2 = c1 ? strchr(c1 + 1, ':') : NULL;
-		if (!c2)
-			continue;
-		*c1 = *c2 = '\0';
-		if (!streq(line, name) && !streq(line, number))
-			continue;
-		*first = (uint32_t)strtoul(c1 + 1, NULL, 10);
-		*count = (uint32_t)strtoul(c2 + 1, NULL, 10);
-		fclose(f);
-		return 0;
-	}
-	if (f)
-		fclose(f);
-	return err_set(e, -ENOENT, "no range for %s in %s (add one: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s)", name, file, name);
-}
-
-/* The user namespace that --userns=auto takes its ids from belongs to this name (podman's convention as well). */
-static const char auto_owner[] = "containers";
-
-static int user_auto(struct bundle *b, const char *options, struct err *e) {
-	uint32_t first, count, gfirst, gcount, size = 65536;
-	const char *s = options ? strstr(options, "size=") : NULL;
-	int r = sub_range("/etc/subuid", auto_owner, UINT32_MAX, &first, &count, e);
-	if (r == 0)
-		r = sub_range("/etc/subgid", auto_owner, UINT32_MAX, &gfirst, &gcount, e);
+static int user_namespace(struct bundle *b, struct err *e) {
+	struct userns_plan plan;
+	int r = userns_plan(b->c, &plan, e);
 	if (r < 0)
 		return r;
-	if (s)
-		size = (uint32_t)strtoul(s + 5, NULL, 10);
-	if (!size || size > count || size > gcount)
-		return err_set(e, -EINVAL, "--userns auto: size %u does not fit into the %u ids of \"%s\" in /etc/subuid", size, count, auto_owner);
-	/* The slot is the container's for life: the lowest that no other container holds. */
-	uint32_t slots = MIN(count, gcount) / size;
-	for (uint32_t i = 0; i < slots; i++) {
-		char path[4096], holder[80];
-		snprintf(path, sizeof(path), "%s/userns-%u-%u", b->c->p->data_dir, first + i * size, size);
-		ssize_t n = readlink(path, holder, sizeof(holder) - 1);
-		holder[n > 0 ? n : 0] = '\0';
-		struct pctr *c;
-		if (n > 0 && !streq(holder, b->c->id)) {
-			if (pctr_find(b->c->p, holder, &c, NULL) == 0)
-				continue;
-			unlink(path);
-		}
-		if (n <= 0 || !streq(holder, b->c->id))
-			if (symlink(b->c->id, path) < 0)
-				continue;
-		struct oci_id_map *m = arena_array(b->a, 2, struct oci_id_map);
-		if (!m)
-			return oom(e);
-		m[0] = (struct oci_id_map){ 0, first + i * size, size };
-		m[1] = (struct oci_id_map){ 0, gfirst + i * size, size };
-		b->g.uid_map = &m[0];
-		b->g.gid_map = &m[1];
-		b->g.n_uid_map = b->g.n_gid_map = 1;
-		b->g.new_ns |= CLONE_NEWUSER;
-		return 0;
+	b->g.user_path = plan.path;
+	b->ids = plan;
+	if (plan.own) {
+		b->g.uid_map = plan.uids.v;
+		b->g.n_uid_map = plan.uids.n;
+		b->g.gid_map = plan.gids.v;
+		b->g.n_gid_map = plan.gids.n;
+		/* With a network namespace there is one already, which owns it. */
+		const char *made = net_userns_path(b->c);
+		if (b->netns && made && access(made, F_OK) == 0)
+			b->g.user_path = made;
+		else
+			b->g.new_ns |= CLONE_NEWUSER;
 	}
-	return err_set(e, -ENOSPC, "--userns auto: all %u ranges of \"%s\" in /etc/subuid are taken", slots, auto_owner);
-}
-
-static int user_namespace(struct bundle *b, struct err *e) {
-	const struct run_opts *o = &b->c->opts;
-	const char *mode = o->userns;
-	if (o->uidmap.n || o->gidmap.n) {
-		int r = map_words(b, "--uidmap", o->uidmap.n ? &o->uidmap : &o->gidmap, &b->g.uid_map, &b->g.n_uid_map, e);
-		if (r == 0)
-			r = map_words(b, "--gidmap", o->gidmap.n ? &o->gidmap : &o->uidmap, &b->g.gid_map, &b->g.n_gid_map, e);
-		b->g.new_ns |= CLONE_NEWUSER;
-		return r;
-	}
-	if (b->c->p->rootless && (!mode || streq(mode, "host"))) {
-		/* An ordinary user: root inside is the user, the rest comes from the subordinate ids. */
-		uint32_t first, count, gfirst, gcount;
-		struct oci_id_map *m = arena_array(b->a, 4, struct oci_id_map);
-		const char *name = getenv("USER");
-		if (!m)
-			return oom(e);
-		m[0] = (struct oci_id_map){ 0, geteuid(), 1 };
-		m[2] = (struct oci_id_map){ 0, getegid(), 1 };
-		b->g.n_uid_map = b->g.n_gid_map = 1;
-		if (sub_range("/etc/subuid", name ? name : "", geteuid(), &first, &count, NULL) == 0 && sub_range("/etc/subgid", name ? name : "", geteuid(), &gfirst, &gcount, NULL) == 0) {
-			m[1] = (struct oci_id_map){ 1, first, count };
-			m[3] = (struct oci_id_map){ 1, gfirst, gcount };
-			b->g.n_uid_map = b->g.n_gid_map = 2;
-		}
-		b->g.uid_map = m;
-		b->g.gid_map = m + 2;
-		b->g.new_ns |= CLONE_NEWUSER;
-		return 0;
-	}
-	if (!mode || streq(mode, "host") || streq(mode, "") || (streq(mode, "private") && !b->c->p->rootless))
-		return 0;
-	if (streq(mode, "auto") || str_has_prefix(mode, "auto:"))
-		return user_auto(b, mode[4] ? mode + 5 : NULL, e);
-	if (str_has_prefix(mode, "keep-id")) {
-		/* The caller's own ids keep their numbers inside; everything below and above comes from the subordinate range. */
-		uint32_t uid = geteuid(), gid = getegid(), first = 0, count = 65536, gfirst = 0, gcount = 65536;
-		if (uid == 0)
-			return 0;
-		const char *name = getenv("USER");
-		int r = sub_range("/etc/subuid", name ? name : "", uid, &first, &count, e);
-		if (r == 0)
-			r = sub_range("/etc/subgid", name ? name : "", uid, &gfirst, &gcount, e);
-		struct oci_id_map *m = arena_array(b->a, 6, struct oci_id_map);
-		if (r < 0 || !m)
-			return r < 0 ? r : oom(e);
-		m[0] = (struct oci_id_map){ 0, first, uid };
-		m[1] = (struct oci_id_map){ uid, uid, 1 };
-		m[2] = (struct oci_id_map){ uid + 1, first + uid, count - uid };
-		m[3] = (struct oci_id_map){ 0, gfirst, gid };
-		m[4] = (struct oci_id_map){ gid, gid, 1 };
-		m[5] = (struct oci_id_map){ gid + 1, gfirst + gid, gcount - gid };
-		b->g.uid_map = m;
-		b->g.gid_map = m + 3;
-		b->g.n_uid_map = b->g.n_gid_map = 3;
-		b->g.new_ns |= CLONE_NEWUSER;
-		if (!b->c->opts.user) {
-			b->g.uid = uid;
-			b->g.gid = gid;
-		}
-		return 0;
-	}
-	int before = b->g.new_ns;
-	int r = mode_of(b, "--userns", mode, CLONE_NEWUSER, "user", &b->g.user_path, e);
-	if (r == 0 && b->g.new_ns != before)
-		return err_set(e, -EINVAL, "--userns \"%s\" needs --uidmap and --gidmap, or use auto", mode);
-	return r;
+	return 0;
 }
 
 int bundle_namespaces(struct bundle *b, struct err *e) {

@@ -42,7 +42,7 @@ static const char *const *options_of(struct bundle *b, const char *first, const 
 	if (list) {
 		char *copy = arena_strdup(b->a, list);
 		for (char *save = NULL, *w = strtok_r(copy, ",", &save); w; w = strtok_r(NULL, ",", &save)) {
-			/* Words of docker and podman that concern SELinux, ownership or copying and not the mount itself. */
+			/* Words of docker and podman that concern SELinux, ownership (see bind()) or copying and not the mount itself. */
 			if (streq(w, "z") || streq(w, "Z") || streq(w, "U") || streq(w, "copy") || streq(w, "nocopy") || streq(w, "delegated") || streq(w, "cached") || streq(w, "consistent"))
 				continue;
 			v[n++] = w;
@@ -72,6 +72,11 @@ static int bind(struct bundle *b, const char *source, const char *dest, const ch
 	free(real);
 	if (!path || stat(path, &st) < 0)
 		return err_sys(e, errno, "--volume: %s", source);
+	if (has_word(options, "U")) {
+		int r = volume_chown(path, userns_outside(&b->ids.uids, b->g.uid), userns_outside(&b->ids.gids, b->g.gid), e);
+		if (r < 0)
+			return r;
+	}
 	bool propagation = options && (strstr(options, "shared") || strstr(options, "slave") || strstr(options, "private") || strstr(options, "bindable"));
 	static const char *const quiet[] = { "rprivate", NULL };
 	const char *const *v = options_of(b, has_word(options, "bind") ? NULL : "rbind", options, propagation ? NULL : quiet);
@@ -81,6 +86,8 @@ static int bind(struct bundle *b, const char *source, const char *dest, const ch
 static int named_volume(struct bundle *b, const char *name, const char *dest, const char *options, bool copy_up, struct err *e) {
 	const char *path;
 	int r = volume_ensure(b->c->p, name, false, b->c->id, &path, e);
+	if (r == 0 && b->ids.uids.n)
+		volume_own(path, userns_outside(&b->ids.uids, 0), userns_outside(&b->ids.gids, 0));
 	if (r == 0 && copy_up && !has_word(options, "nocopy"))
 		r = volume_copy_up(b->c->p, path, b->rootfs, dest, e);
 	return r < 0 ? r : bind(b, path, dest, options, false, e);
@@ -114,6 +121,8 @@ static int anonymous_volume(struct bundle *b, const char *dest, const char *opti
 	}
 	const char *volume;
 	int r = volume_ensure(b->c->p, found, true, b->c->id, &volume, e);
+	if (r == 0 && b->ids.uids.n)
+		volume_own(volume, userns_outside(&b->ids.uids, 0), userns_outside(&b->ids.gids, 0));
 	if (r == 0)
 		r = volume_copy_up(b->c->p, volume, b->rootfs, dest, e);
 	return r < 0 ? r : bind(b, volume, dest, options, false, e);
@@ -164,7 +173,9 @@ static int mount_word(struct bundle *b, const char *text, struct err *e) {
 			strbuf_printf(&options, ",size=%s", v);
 		else if (streq(w, "tmpfs-mode") && v)
 			strbuf_printf(&options, ",mode=%s", v);
-		else if (streq(w, "relabel") || streq(w, "consistency") || streq(w, "U") || streq(w, "chown"))
+		else if (streq(w, "U") || streq(w, "chown"))
+			strbuf_puts(&options, !v || streq(v, "true") || streq(v, "1") ? ",U" : "");
+		else if (streq(w, "relabel") || streq(w, "consistency"))
 			continue;
 		else if (!v || streq(w, "idmap") || streq(w, "size") || streq(w, "mode"))
 			strbuf_printf(&options, v ? ",%s=%s" : ",%s", w, v);
@@ -335,7 +346,7 @@ static int secret_word(struct bundle *b, const char *text, struct err *e) {
 	/* A copy of the container's own: later changes of the secret do not reach it (podman's rule), and the owner can be set. */
 	snprintf(path, sizeof(path), "%s/secret-%s", b->c->dir, name);
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || (r = fd_write_all(fd, data.s, data.len)) < 0 || fchmod(fd, (mode_t)m) < 0 || fchown(fd, uid, gid) < 0)
+	if (fd < 0 || (r = fd_write_all(fd, data.s, data.len)) < 0 || fchmod(fd, (mode_t)m) < 0 || fchown(fd, userns_outside(&b->ids.uids, uid), userns_outside(&b->ids.gids, gid)) < 0)
 		return err_sys(e, fd < 0 || r == 0 ? errno : r, "write %s", path);
 	const char *dest = !target ? arena_printf(b->a, "/run/secrets/%s", name) : target[0] == '/' ? target : arena_printf(b->a, "/run/secrets/%s", target);
 	return bind(b, path, dest, "bind,ro", false, e);
@@ -636,7 +647,7 @@ int bundle_check(struct pctr *c, struct err *e) {
 	const struct { const char *option; bool given; } refused[] = {
 		{ "--timeout", o->timeout != NULL }, { "--tz", o->timezone != NULL }, { "--sdnotify", o->sdnotify && !streq(o->sdnotify, "ignore") },
 		{ "--systemd", o->systemd && !streq(o->systemd, "false") }, { "--requires", o->requires.n > 0 }, { "--label-file", o->label_file.n > 0 },
-		{ "--subuidname", o->subuidname != NULL }, { "--subgidname", o->subgidname != NULL }, { "--rmi", o->rmi }, { "--os", o->os && !streq(o->os, "linux") },
+		{ "--rmi", o->rmi }, { "--os", o->os && !streq(o->os, "linux") },
 	};
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(refused); i++)
 		if (refused[i].given)

@@ -3,16 +3,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "cmd/tierce/people/commands.h"
+#include "confine/mount.h"
 #include "store/snapshot.h"
 #include "sys/fd.h"
 
 /* The root of a container, mounted for the moment when it does not run. */
 struct root_ref { struct pctr *c; int fd; bool mounted; };
+
+/* User namespace in which the container's files have the owners that it sees; -EBADF: the caller's is the one. */
+static int owners_of(struct pctr *c, struct err *e) {
+	struct userns_plan plan;
+	int r = userns_plan(c, &plan, e);
+	return r < 0 ? r : plan.uids.n ? mount_idmap_userns(&plan.uids, &plan.gids, e) : -EBADF;
+}
 
 static int root_open(struct pctr *c, struct root_ref *ret, struct err *e) {
 	char path[64];
@@ -42,12 +51,17 @@ static void root_close(struct root_ref *r) {
 
 /* tar(1) of the host packs and unpacks; inside the container's root it runs chrooted by a forked child of ours that has opened the directory by
  * fd below the root first, so that a link planted inside leads nowhere outside. */
-static pid_t run_tar(int dirfd, const char *const *args, int in, int out) {
+static pid_t run_tar(int dirfd, struct pctr *c, const char *const *args, int in, int out) {
+	_cleanup_close_ int owners = c ? owners_of(c, NULL) : -EBADF;
+	if (owners < 0 && owners != -EBADF)
+		return -1;
 	pid_t pid = fork();
 	if (pid != 0)
 		return pid;
 	if (fchdir(dirfd) < 0)
 		_exit(125);
+	if (owners >= 0 && (setns(owners, CLONE_NEWUSER) < 0 || setgid(0) < 0 || setuid(0) < 0))
+		_exit(126);
 	if (in >= 0)
 		dup2(in, 0);
 	if (out >= 0)
@@ -177,7 +191,7 @@ static int copy_sides(struct side *from, struct side *to, const struct cp_opts *
 	unpack[m] = NULL;
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "make a pipe");
-	pid_t a = run_tar(from->dir, pack, -1, p[1]), b = run_tar(to->dir, unpack, p[0], -1);
+	pid_t a = run_tar(from->dir, from->c, pack, -1, p[1]), b = run_tar(to->dir, to->c, unpack, p[0], -1);
 	close(p[0]);
 	close(p[1]);
 	return finish(a, b, e);
@@ -201,12 +215,12 @@ static int c_cp(struct cli *t, const void *opts, int argc UNUSED, char **argv, s
 		if (r == 0 && !to.is_dir)
 			r = err_set(e, -ENOTDIR, "destination must be a directory when copying from stdin");
 		if (r == 0)
-			r = finish(run_tar(to.dir, unpack, -1, -1), 0, e);
+			r = finish(run_tar(to.dir, to.c, unpack, -1, -1), 0, e);
 	} else {
 		r = side_open(&from, false, e);
 		if (r == 0 && !to.c && streq(to.path, "-")) {
 			const char *const pack[] = { "tar", "-cf", "-", "--numeric-owner", "--", from.name, NULL };
-			r = finish(run_tar(from.dir, pack, -1, -1), 0, e);
+			r = finish(run_tar(from.dir, from.c, pack, -1, -1), 0, e);
 		} else if (r == 0) {
 			r = side_open(&to, true, e);
 			if (r == 0)
@@ -262,7 +276,7 @@ static int c_export(struct cli *t, const void *opts, int argc UNUSED, char **arg
 	if (r == 0) {
 		char via[32];
 		_cleanup_close_ int dir = open(fd_proc_path(root.fd, via), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		r = dir < 0 ? err_sys(e, errno, "open the root") : finish(run_tar(dir, pack, -1, out), 0, e);
+		r = dir < 0 ? err_sys(e, errno, "open the root") : finish(run_tar(dir, c, pack, -1, out), 0, e);
 	}
 	if (out >= 0)
 		close(out);

@@ -91,10 +91,14 @@ int rootfs_mount(struct pctr *c, const char **ret, struct err *e) {
 		*ret = c->image;
 		return 0;
 	}
-	struct snapshot_opts o = { .flags = c->opts.rm ? SNAPSHOT_VOLATILE : 0 };
+	struct snapshot_ids ids = { .userns = -EBADF };
+	struct snapshot_opts o = { .flags = c->opts.rm ? SNAPSHOT_VOLATILE : 0, .ids = &ids };
 	int r = open_store(c->p, &s, e);
 	if (r == 0)
+		r = userns_ids(c, &ids, e);
+	if (r == 0)
 		r = snapshot_mount(s, c->id, &o, &path, e);
+	cleanup_close(&ids.userns);
 	if (r < 0)
 		return r;
 	*ret = arena_strdup(&c->p->arena, path);
@@ -129,11 +133,22 @@ int rootfs_diff(struct pctr *c, int (*cb)(void *ctx, char kind, const char *path
 int rootfs_commit(struct pctr *c, const struct commit_opts *o, const char **ret_id, struct err *e) {
 	struct store *s;
 	char id[DIGEST_MAX];
+	struct snapshot_ids ids = { .userns = -EBADF };
+	struct commit_opts with = *o;
 	if (c->opts.rootfs_flag)
 		return err_set(e, -ENOTSUP, "%s was made from a directory: there is no image to build on", c->name);
 	int r = open_store(c->p, &s, e);
 	if (r == 0)
-		r = snapshot_commit(s, c->id, o, id, e);
+		r = userns_ids(c, &ids, e);
+	with.ids = &ids;
+	char name[REF_MAX];
+	if (r == 0 && o->name) {
+		r = ref_local_name(o->name, name, e);
+		with.name = name;
+	}
+	if (r == 0)
+		r = snapshot_commit(s, c->id, &with, id, e);
+	cleanup_close(&ids.userns);
 	if (r < 0)
 		return r;
 	*ret_id = arena_strdup(&c->p->arena, id);

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "cmd/tierce/people/pod.h"
+#include "cmd/tierce/people/rootless.h"
 #include "sys/fd.h"
 
 static const char *monitor_name(const struct pctr *c) {
@@ -22,8 +23,10 @@ static const char *monitor_name(const struct pctr *c) {
 
 int pctr_connect(struct pctr *c, struct err *e) {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	if (snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/%s/ctl", c->p->run_dir, monitor_name(c)) >= (int)sizeof(sa.sun_path))
-		return err_set(e, -ENAMETOOLONG, "%s: too long a run directory", c->p->run_dir);
+	_cleanup_close_ int dir = open(c->p->run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	/* By descriptor: sun_path has 108 bytes, and a user's run directory may be deep. */
+	if (dir < 0 || snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/%s/ctl", dir, monitor_name(c)) >= (int)sizeof(sa.sun_path))
+		return err_sys(e, dir < 0 ? errno : ENAMETOOLONG, "%s", c->p->run_dir);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return err_sys(e, errno, "make a socket");
@@ -60,6 +63,8 @@ static int spawn_monitor(struct pctr *c, struct err *e) {
 		fcntl(3, F_SETFD, 0);
 		if (chdir("/") < 0)
 			_exit(127);
+		if (p->rootless)
+			rootless_note(p->run_dir, getpid(), false);
 		execl(program, "tierce-monitor", "--data", p->data_dir, "--run", p->run_dir, "--state-root", p->state_root, "--name", monitor_name(c), "--ready-fd", "3",
 			c->pod_id ? "--pod" : (char *)NULL, (char *)NULL);
 		dprintf(3, "E%s: %s", program, strerror(errno));
@@ -160,6 +165,12 @@ int pctr_start(struct pctr *c, const struct attach_io *io, int *ret_fd, struct e
 			(void)!pctr_cleanup(c, NULL);
 		event_write(c->p, "container", "died", c->id, c->name, c->image, c->status.exit_code);
 		return r;
+	}
+	if (c->p->rootless) {
+		/* Should its monitor be killed, it keeps the namespaces alone. */
+		pctr_refresh(c);
+		if (c->pid)
+			rootless_note(c->p->run_dir, c->pid, true);
 	}
 	net_refresh_hosts(c->p);
 	event_write(c->p, "container", "start", c->id, c->name, c->image, 0);
@@ -466,6 +477,7 @@ int pctr_remove(struct pctr *c, bool force, bool volumes, int64_t timeout_s, str
 		r = rootfs_remove(c, e);
 	if (r < 0)
 		return r;
+	userns_forget(c);
 	event_write(c->p, "container", "remove", c->id, c->name, c->image, 0);
 	return pctr_forget(c, e);
 }

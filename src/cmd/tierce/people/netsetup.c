@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "cmd/tierce/people/people.h"
+#include "confine/mount.h"
 #include "net/netns.h"
+#include "net/usernet.h"
 #include "sys/fd.h"
 
 static const char default_network[] = "tierce";
@@ -22,50 +25,70 @@ int net_ensure_default(struct people *p, struct err *e) {
 	return cni_write_bridge(&p->cni, default_network, "tierce0", "10.90.0.0/16", NULL, false, NULL, e);
 }
 
+/* What an ordinary user gets without --network: podman's choice of its time first, the other where only that is installed. */
+static int default_plan(struct pctr *c, struct net_plan *ret, struct err *e) {
+	if (!c->p->rootless) {
+		ret->names[ret->n++] = default_network;
+		return 0;
+	}
+	if (usernet_there(USERNET_SLIRP))
+		ret->mode = NET_SLIRP;
+	else if (usernet_there(USERNET_PASTA))
+		ret->mode = NET_PASTA;
+	else
+		return err_set(e, -ENOENT, "the network of an ordinary user needs slirp4netns or pasta (Debian: apt-get install slirp4netns), or give --network none or --network host");
+	return 0;
+}
+
+static const struct { const char *name; enum net_mode mode; bool needs; } net_words[] = { { "none", NET_NONE, false }, { "host", NET_HOST, false }, { "container", NET_CONTAINER, true },
+	{ "ns", NET_PATH, true }, { "slirp4netns", NET_SLIRP, false }, { "pasta", NET_PASTA, false } };
+
 int net_plan(struct pctr *c, struct net_plan *ret, struct err *e) {
 	const struct opt_list *l = &c->opts.network;
-	*ret = (struct net_plan){ .mode = c->p->rootless ? NET_SLIRP : NET_BRIDGE };
+	*ret = (struct net_plan){ .mode = NET_BRIDGE };
 	if (c->pod_id) {
 		ret->mode = NET_POD;
 		return 0;
 	}
-	if (l->n == 0) {
-		if (c->p->rootless)
-			return err_set(e, -ENOTSUP, "an ordinary user has no network of its own here yet: give --network host or --network none");
-		ret->names[ret->n++] = default_network;
-		return 0;
-	}
+	if (l->n == 0)
+		return default_plan(c, ret, e);
 	for (size_t i = 0; i < l->n; i++) {
 		char *s = arena_strdup(&c->p->arena, l->v[i]), *arg = s ? strchr(s, ':') : NULL;
 		if (!s)
 			return err_sys(e, -ENOMEM, "plan the network");
 		if (arg)
 			*arg++ = '\0';
-		static const struct { const char *name; enum net_mode mode; bool needs; } modes[] = { { "none", NET_NONE, false }, { "host", NET_HOST, false }, { "container", NET_CONTAINER, true },
-			{ "ns", NET_PATH, true }, { "slirp4netns", NET_SLIRP, false }, { "pasta", NET_PASTA, false } };
 		size_t k = 0;
-		while (k < ARRAY_SIZE(modes) && !streq(modes[k].name, s))
+		while (k < ARRAY_SIZE(net_words) && !streq(net_words[k].name, s))
 			k++;
-		if (k < ARRAY_SIZE(modes)) {
+		if (k < ARRAY_SIZE(net_words)) {
 			if (l->n > 1)
 				return err_set(e, -EINVAL, "--network %s cannot be combined with other networks", s);
-			if (modes[k].needs && (!arg || !*arg))
-				return err_set(e, -EINVAL, "--network %s needs a value (%s:%s)", s, s, modes[k].mode == NET_PATH ? "PATH" : "ID");
-			if (modes[k].mode == NET_SLIRP || modes[k].mode == NET_PASTA)
-				return err_set(e, -ENOTSUP, "--network %s is not supported yet (bridge, NAME, none, host, container:ID, ns:PATH)", s);
-			ret->mode = modes[k].mode;
+			if (net_words[k].needs && (!arg || !*arg))
+				return err_set(e, -EINVAL, "--network %s needs a value (%s:%s)", s, s, net_words[k].mode == NET_PATH ? "PATH" : "ID");
+			if (net_words[k].mode == NET_PASTA && !c->p->rootless)
+				return err_set(e, -EINVAL, "--network pasta is for ordinary users: root has bridge networks (and slirp4netns)");
+			ret->mode = net_words[k].mode;
 			ret->arg = arg;
 			break;
 		}
+		bool usual = streq(s, "bridge") || streq(s, "default") || streq(s, "private");
+		if (c->p->rootless && (streq(s, "default") || streq(s, "private")))
+			return default_plan(c, ret, e);
 		if (c->p->rootless)
-			return err_set(e, -ENOTSUP, "--network %s: bridge networks need root; as an ordinary user use slirp4netns, pasta, host or none", s);
-		const char *name = streq(s, "bridge") || streq(s, "default") || streq(s, "private") ? default_network : s;
+			return err_set(e, -ENOTSUP, "--network %s: bridge networks need root; as an ordinary user use slirp4netns, pasta, container:ID, host or none", s);
 		if (ret->n == ARRAY_SIZE(ret->names))
 			return err_set(e, -E2BIG, "more than %zu networks", ARRAY_SIZE(ret->names));
-		ret->names[ret->n++] = name;
+		ret->names[ret->n++] = usual ? default_network : s;
 	}
 	if (ret->mode != NET_BRIDGE && ret->mode != NET_SLIRP && ret->mode != NET_PASTA && (c->opts.publish.n || c->opts.publish_all) && ret->mode != NET_HOST)
 		return err_set(e, -EINVAL, "--publish needs a network of the container's own (not %s)", l->v[0]);
+	if (ret->mode == NET_SLIRP || ret->mode == NET_PASTA) {
+		struct usernet u = { .kind = ret->mode == NET_SLIRP ? USERNET_SLIRP : USERNET_PASTA, .options = ret->arg };
+		if (c->opts.ip || c->opts.mac_address)
+			return err_set(e, -EINVAL, "--ip and --mac-address need a bridge network");
+		return usernet_check(&c->p->arena, &u, e);
+	}
 	return 0;
 }
 
@@ -111,7 +134,8 @@ static int port_is_free(const struct cni_port *p, struct err *e) {
 	if (streq(p->protocol, "tcp"))
 		setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(s, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return err_sys(e, errno, "publish %s%s%u/%s", p->host_ip, *p->host_ip ? ":" : "", p->host, p->protocol);
+		return errno == EACCES ? err_set(e, -EACCES, "publish %u/%s: permission denied: an ordinary user's ports begin at net.ipv4.ip_unprivileged_port_start", p->host, p->protocol)
+			: err_sys(e, errno, "publish %s%s%u/%s", p->host_ip, *p->host_ip ? ":" : "", p->host, p->protocol);
 	return 0;
 }
 
@@ -154,7 +178,7 @@ static int gather_ports(struct pctr *c, struct cni_port **ret, size_t *n, struct
 	return r;
 }
 
-static int write_state(struct pctr *c, const struct net_plan *plan, const struct cni_result *results, const struct cni_port *ports, size_t n_ports, struct err *e) {
+static int write_state(struct pctr *c, const struct net_plan *plan, const struct cni_result *results, const struct cni_port *ports, size_t n_ports, const char *dns, struct err *e) {
 	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
 	struct json_writer w;
 	jw_init(&w, &b, 1);
@@ -181,6 +205,10 @@ static int write_state(struct pctr *c, const struct net_plan *plan, const struct
 		jw_object_end(&w);
 	}
 	jw_array_end(&w);
+	if (plan->mode != NET_BRIDGE)
+		jw_kv_bool(&w, "alone", true); /* no peer is reached by its address */
+	if (dns)
+		jw_kv_string(&w, "dns", dns);
 	jw_key(&w, "ports");
 	jw_array(&w);
 	for (size_t i = 0; i < n_ports; i++) {
@@ -220,7 +248,78 @@ static int attach_networks(struct pctr *c, const struct net_plan *plan, const ch
 			at.static_mac = c->opts.mac_address;
 		r = cni_add(&c->p->arena, &c->p->cni, &at, &results[i], e);
 	}
-	return r == 0 ? write_state(c, plan, results, ports, n, e) : r;
+	return r == 0 ? write_state(c, plan, results, ports, n, NULL, e) : r;
+}
+
+/* ---- slirp4netns and pasta: their process is noted as "PID START-TIME" in the container's directory -------------------------------- */
+
+static const char *helper_file(struct pctr *c) {
+	return arena_printf(&c->p->arena, "%s/usernet.pid", c->dir);
+}
+
+static void helper_stop(struct pctr *c) {
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	const char *path = helper_file(c);
+	unsigned long long start;
+	uint64_t now;
+	int pid;
+	if (!path || file_read_at(AT_FDCWD, path, &text, 64) < 0)
+		return;
+	if (sscanf(strbuf_str(&text), "%d %llu", &pid, &start) == 2 && pid > 0 && proc_start_time(pid, &now, NULL, NULL) == 0 && now == start)
+		kill(pid, SIGTERM);
+	unlink(path);
+}
+
+static int helper_note(struct pctr *c, pid_t pid, struct err *e) {
+	char text[64];
+	uint64_t start = 0;
+	int r = proc_start_time(pid, &start, NULL, NULL);
+	_cleanup_close_ int dir = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int n = snprintf(text, sizeof(text), "%d %llu\n", (int)pid, (unsigned long long)start);
+	if (r == 0)
+		r = dir < 0 ? -errno : file_replace_at(dir, "usernet.pid", text, (size_t)n, 0600, 0);
+	if (r == 0)
+		return 0;
+	kill(pid, SIGTERM);
+	return err_sys(e, r, "write %s/usernet.pid", c->dir);
+}
+
+static int start_usernet(struct pctr *c, struct net_plan *plan, const char *netns, struct err *e) {
+	struct arena *a = &c->p->arena;
+	struct cni_port *ports = NULL;
+	struct cni_result result = { 0 };
+	const char *dns = NULL;
+	size_t n = 0;
+	pid_t pid;
+	int r = gather_ports(c, &ports, &n, e);
+	const char *run = arena_printf(a, "%s/%s", c->p->run_dir, c->id);
+	if (r == 0 && (!run || (mkdir(run, 0700) < 0 && errno != EEXIST)))
+		r = err_sys(e, errno, "make %s/%s", c->p->run_dir, c->id);
+	struct usernet u = { .kind = plan->mode == NET_SLIRP ? USERNET_SLIRP : USERNET_PASTA, .netns = netns, .run_dir = run,
+		.log = arena_printf(a, "%s/usernet.log", c->dir), .options = plan->arg, .ports = ports, .n_ports = n };
+	if (r == 0)
+		r = usernet_start(a, &u, &result, &dns, &pid, e);
+	if (r == 0)
+		r = helper_note(c, pid, e);
+	plan->names[0] = plan->mode == NET_SLIRP ? "slirp4netns" : "pasta";
+	plan->n = 1;
+	return r == 0 ? write_state(c, plan, &result, ports, n, dns, e) : r;
+}
+
+const char *net_userns_path(struct pctr *c) {
+	return arena_printf(&c->p->arena, "%s/netns/%s.user", c->p->run_dir, c->id);
+}
+
+/* The network namespace of a container with a user namespace belongs to that one, else it could not be joined there, nor its sysfs mounted. */
+static int create_netns(struct pctr *c, const char *path, struct err *e) {
+	struct userns_plan plan;
+	_cleanup_close_ int userns = -EBADF;
+	int r = userns_plan(c, &plan, e);
+	if (r == 0 && plan.path && (userns = open(plan.path, O_RDONLY | O_CLOEXEC)) < 0)
+		r = err_sys(e, errno, "--userns: open %s", plan.path);
+	else if (r == 0 && plan.own && (userns = mount_idmap_userns(&plan.uids, &plan.gids, e)) < 0)
+		r = userns;
+	return r < 0 ? r : netns_create(path, userns, net_userns_path(c), e);
 }
 
 int net_up(struct pctr *c, const char **ret_netns, struct err *e) {
@@ -254,18 +353,15 @@ int net_up(struct pctr *c, const char **ret_netns, struct err *e) {
 	default:
 		break;
 	}
-	if (c->p->rootless) {
-		/* Namespaces of an ordinary user are made with the container itself; only host and none come here. */
-		*ret_netns = "";
-		return 0;
-	}
 	path = netns_path(c);
 	/* Left over from a crash: addresses of the old one are given back first. */
 	if (access(path, F_OK) == 0)
 		net_down(c, NULL);
-	r = netns_create(path, e);
+	r = create_netns(c, path, e);
 	if (r == 0 && plan.mode == NET_BRIDGE)
 		r = attach_networks(c, &plan, path, e);
+	if (r == 0 && (plan.mode == NET_SLIRP || plan.mode == NET_PASTA))
+		r = start_usernet(c, &plan, path, e);
 	if (r < 0) {
 		net_down(c, NULL);
 		return r;
@@ -278,7 +374,8 @@ int net_down(struct pctr *c, struct err *e) {
 	struct net_plan plan;
 	int r = 0;
 	const char *path = netns_path(c);
-	if (net_plan(c, &plan, NULL) < 0 || c->p->rootless)
+	helper_stop(c);
+	if (net_plan(c, &plan, NULL) < 0)
 		return 0;
 	if (plan.mode != NET_BRIDGE && plan.mode != NET_NONE && plan.mode != NET_SLIRP && plan.mode != NET_PASTA)
 		return 0;
@@ -288,6 +385,7 @@ int net_down(struct pctr *c, struct err *e) {
 		r = r < 0 ? r : k;
 	}
 	int k = netns_remove(path, r == 0 ? e : NULL);
+	netns_remove(net_userns_path(c), NULL);
 	char state[4096];
 	snprintf(state, sizeof(state), "%s/net.json", c->dir);
 	unlink(state);
@@ -324,6 +422,8 @@ static void own_lines(struct pctr *c, const char *hostname, struct strbuf *b) {
 
 /* Names of the other containers on the networks of c: docker's "DNS by name", through the hosts file that every libc reads first. */
 static void peer_lines(struct pctr *c, struct pctr *const *all, size_t n, struct strbuf *b) {
+	if (json_get(net_state(c), "alone"))
+		return;
 	for (const struct json *mine = json_first(json_get(net_state(c), "networks")); mine; mine = mine->next) {
 		for (size_t i = 0; i < n; i++) {
 			if (streq(all[i]->id, c->id))
@@ -345,6 +445,15 @@ static void peer_lines(struct pctr *c, struct pctr *const *all, size_t n, struct
 static const char peers_mark[] = "# containers on the same networks\n";
 
 /* In place, because the container has this very file mounted. */
+static int write_in_place(const char *dir, const char *name, const struct strbuf *b, struct err *e);
+
+static int write_owned(struct bundle *b, const char *name, const struct strbuf *text, struct err *e) {
+	int r = write_in_place(b->c->dir, name, text, e);
+	if (r == 0 && b->ids.uids.n && chown(arena_printf(b->a, "%s/%s", b->c->dir, name), userns_outside(&b->ids.uids, 0), userns_outside(&b->ids.gids, 0)) < 0)
+		r = err_sys(e, errno, "change the owner of %s/%s", b->c->dir, name);
+	return r;
+}
+
 static int write_in_place(const char *dir, const char *name, const struct strbuf *b, struct err *e) {
 	char path[4096];
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
@@ -407,6 +516,11 @@ static void resolver(struct bundle *b, const struct net_plan *plan, struct strbu
 	}
 	options = o->dns_option.n > 0;
 	size_t kept = 0;
+	const char *forwarder = json_str(net_state(b->c), "dns", NULL);
+	if (!servers && forwarder) {
+		strbuf_printf(out, "nameserver %s\n", forwarder);
+		kept++;
+	}
 	char *text = host.s;
 	for (char *save = NULL, *line = text ? strtok_r(text, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
 		bool server = str_has_prefix(line, "nameserver");
@@ -429,29 +543,25 @@ int net_write_files(struct bundle *b, struct err *e) {
 	int r = net_plan(b->c, &plan, e);
 	if (r < 0)
 		return r;
-	if (plan.mode == NET_SLIRP || plan.mode == NET_PASTA || (b->netns && !*b->netns)) {
-		b->g.net_path = NULL;
-		b->g.new_ns |= CLONE_NEWNET;
-	}
 	if (!b->c->opts.no_hosts) {
 		own_lines(b->c, b->g.hostname, &hosts);
 		strbuf_puts(&hosts, peers_mark);
 		if (pctr_list(b->c->p, &v, &n, NULL) == 0)
 			peer_lines(b->c, v, n, &hosts);
-		r = write_in_place(b->c->dir, "hosts", &hosts, e);
+		r = write_owned(b, "hosts", &hosts, e);
 		if (r == 0)
 			r = bundle_add_mount(b, "/etc/hosts", "bind", arena_printf(b->a, "%s/hosts", b->c->dir), options, e);
 	}
 	bool none = b->c->opts.dns.n && streq(b->c->opts.dns.v[0], "none");
 	if (r == 0 && !none && plan.mode != NET_NONE) {
 		resolver(b, &plan, &resolv);
-		r = write_in_place(b->c->dir, "resolv.conf", &resolv, e);
+		r = write_owned(b, "resolv.conf", &resolv, e);
 		if (r == 0)
 			r = bundle_add_mount(b, "/etc/resolv.conf", "bind", arena_printf(b->a, "%s/resolv.conf", b->c->dir), options, e);
 	}
 	if (r == 0 && b->g.hostname) {
 		strbuf_printf(&name, "%s\n", b->g.hostname);
-		r = write_in_place(b->c->dir, "hostname", &name, e);
+		r = write_owned(b, "hostname", &name, e);
 		if (r == 0)
 			r = bundle_add_mount(b, "/etc/hostname", "bind", arena_printf(b->a, "%s/hostname", b->c->dir), options, e);
 	}

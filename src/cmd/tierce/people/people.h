@@ -21,6 +21,7 @@
 #include "engine/specgen.h"
 #include "monitor/monitor.h"
 #include "net/cni.h"
+#include "spec/oci.h"
 
 struct cli;
 struct store;
@@ -40,6 +41,10 @@ struct people {
 /* Fill from the environment and --root/--runroot (NULL: default); makes the directories. */
 int people_open(struct people *p, const char *root, const char *runroot, struct err *e) MUST_CHECK;
 void people_close(struct people *p);
+/* Only the paths, nothing is made. */
+int people_paths(struct people *p, const char *root, const char *runroot, struct err *e) MUST_CHECK;
+/* An ordinary user's command goes on as root of the user's namespaces (rootless.h). Call before there are threads. */
+int people_enter(const char *root, const char *runroot, struct err *e) MUST_CHECK;
 
 /* ---- container records (record.c) ------------------------------------------------------------------------------------ */
 
@@ -89,6 +94,24 @@ int rootfs_diff(struct pctr *c, int (*cb)(void *ctx, char kind, const char *path
 struct commit_opts;
 int rootfs_commit(struct pctr *c, const struct commit_opts *o, const char **ret_id, struct err *e) MUST_CHECK;
 
+/* ---- user namespaces (userns.c) ------------------------------------------------------------------------------------------- */
+
+struct userns_plan {
+	bool own;                        /* a new one with these maps; else path, or the caller's */
+	struct oci_id_maps uids, gids;   /* known also for "container:"; empty: ids are the caller's */
+	const char *path;
+	bool keep_id;
+	uint32_t uid, gid;               /* with keep_id: who the caller is inside */
+};
+/* What --userns, --uidmap and so on mean. Idempotent: what auto gives a container is its own until userns_forget(). */
+int userns_plan(struct pctr *c, struct userns_plan *ret, struct err *e) MUST_CHECK;
+void userns_forget(struct pctr *c);
+/* Id outside of an id inside; (uint32_t)-1: not mapped. */
+uint32_t userns_outside(const struct oci_id_maps *m, uint32_t id);
+/* The same for the store: who owns the container's files. ret->userns is the caller's to close. */
+struct snapshot_ids;
+int userns_ids(struct pctr *c, struct snapshot_ids *ret, struct err *e) MUST_CHECK;
+
 /* ---- from options to a bundle (bundle*.c) ------------------------------------------------------------------------------ */
 
 struct bundle {
@@ -105,6 +128,7 @@ struct bundle {
 	const char **env;
 	size_t n_env;
 	const char *netns;   /* path of the namespace to join, NULL: none or host */
+	struct userns_plan ids;
 };
 enum { BUNDLE_MOUNTS_MAX = 128, BUNDLE_DEVICES_MAX = 64 };
 
@@ -134,6 +158,10 @@ int user_lookup(struct arena *a, const char *rootfs, const char *user, const str
 
 /* ---- volumes (volume.c) -------------------------------------------------------------------------------------------------- */
 int volume_ensure(struct people *p, const char *name, bool anonymous, const char *owner, const char **ret_path, struct err *e) MUST_CHECK;
+/* A volume that is still empty belongs to the container's root. */
+void volume_own(const char *path, uint32_t uid, uint32_t gid);
+/* The whole tree, links themselves: option U. */
+int volume_chown(const char *path, uint32_t uid, uint32_t gid, struct err *e) MUST_CHECK;
 /* Copy what the image has at dest into an empty volume, once (docker's copy-up). */
 int volume_copy_up(struct people *p, const char *volume_path, const char *rootfs, const char *dest, struct err *e) MUST_CHECK;
 
@@ -144,6 +172,8 @@ int net_plan(struct pctr *c, struct net_plan *ret, struct err *e) MUST_CHECK;
 /* Make the namespace and attach it; *ret_netns: path or NULL. Idempotent for a container that is up. */
 int net_up(struct pctr *c, const char **ret_netns, struct err *e) MUST_CHECK;
 int net_down(struct pctr *c, struct err *e);
+/* Where net_up() binds the user namespace of a container that has its own. */
+const char *net_userns_path(struct pctr *c);
 /* Addresses and ports of a container that is up, from net.json in its directory. NULL when none. */
 struct json *net_state(struct pctr *c);
 int net_write_files(struct bundle *b, struct err *e) MUST_CHECK; /* hosts, resolv.conf, hostname */

@@ -196,8 +196,6 @@ int pod_up(struct pod *pod, struct err *e) {
 		return err_sys(e, -ENOMEM, "start the pod");
 	if (access(net, F_OK) == 0 && pod->up)
 		return 0;
-	if (pod->p->rootless)
-		return err_set(e, -ENOTSUP, "pods need root: an ordinary user cannot keep a network namespace by a file");
 	/* left over from a crash */
 	nsset_remove(ns, NULL);
 	(void)!net_down(&pod->net, NULL);

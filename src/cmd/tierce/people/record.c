@@ -9,8 +9,10 @@
 #include <time.h>
 
 #include "cmd/tierce/people/people.h"
+#include "cmd/tierce/people/rootless.h"
 #include "store/store.h"
 #include "sys/fd.h"
+#include "sys/userns.h"
 
 enum { RECORD_MAX = 4 << 20 }; /* bytes of container.json */
 
@@ -43,10 +45,11 @@ static const char *program_folder(struct people *p) {
 	return arena_printf(&p->arena, "%s/%s", self, places[0]);
 }
 
-int people_open(struct people *p, const char *root, const char *runroot, struct err *e) {
-	static char engine_root[512];
-	p->rootless = geteuid() != 0;
-	const char *xdg_data = getenv("XDG_DATA_HOME"), *home = getenv("HOME"), *xdg_run = getenv("XDG_RUNTIME_DIR");
+int people_paths(struct people *p, const char *root, const char *runroot, struct err *e) {
+	const char *xdg_data = getenv("XDG_DATA_HOME"), *home = getenv("HOME"), *run = "/run";
+	p->rootless = is_rootless();
+	if (p->rootless && !(run = rootless_runtime_dir(&p->arena, e)))
+		return -EPERM;
 	if (root)
 		p->data_dir = root[0] == '/' ? root : arena_strdup(&p->arena, realpath(root, NULL) ?: root);
 	else if (!p->rootless)
@@ -57,11 +60,28 @@ int people_open(struct people *p, const char *root, const char *runroot, struct 
 		p->run_dir = runroot;
 	else if (root)
 		/* A store of its own gets a run directory of its own; short, for socket paths have 107 bytes. */
-		p->run_dir = arena_printf(&p->arena, "/run/tierce-people.%08x", (unsigned)({ unsigned h = 5381; for (const char *s = p->data_dir; *s; s++) h = h * 33 + (unsigned char)*s; h; }));
+		p->run_dir = arena_printf(&p->arena, "%s/tierce-people.%08x", run, (unsigned)({ unsigned h = 5381; for (const char *s = p->data_dir; *s; s++) h = h * 33 + (unsigned char)*s; h; }));
 	else
-		p->run_dir = !p->rootless ? "/run/tierce-people" : arena_printf(&p->arena, "%s/tierce-people", xdg_run ? xdg_run : "/tmp");
-	if (!p->data_dir || !p->run_dir)
-		return err_sys(e, -ENOMEM, "start");
+		p->run_dir = arena_printf(&p->arena, "%s/tierce-people", run);
+	return p->data_dir && p->run_dir ? 0 : err_sys(e, -ENOMEM, "start");
+}
+
+int people_enter(const char *root, const char *runroot, struct err *e) {
+	struct people p = { .arena = ARENA_INIT };
+	int r = people_paths(&p, root, runroot, e);
+	if (r == 0)
+		r = make_dirs(p.run_dir, (const char *const[]){ "", NULL }, 0700, e);
+	if (r == 0)
+		r = rootless_enter(p.run_dir, e);
+	arena_free(&p.arena);
+	return r;
+}
+
+int people_open(struct people *p, const char *root, const char *runroot, struct err *e) {
+	static char engine_root[512];
+	int r = people_paths(p, root, runroot, e);
+	if (r < 0)
+		return r;
 	/* parents first: .local/share may be missing */
 	char path[4096];
 	for (size_t i = 1; p->data_dir[i]; i++) {
@@ -70,7 +90,7 @@ int people_open(struct people *p, const char *root, const char *runroot, struct 
 		snprintf(path, sizeof(path), "%.*s", (int)i, p->data_dir);
 		mkdir(path, 0755);
 	}
-	int r = make_dirs(p->data_dir, (const char *const[]){ "", "containers", "names", "volumes", "secrets", "networks", "pods", NULL }, 0700, e);
+	r = make_dirs(p->data_dir, (const char *const[]){ "", "containers", "names", "volumes", "secrets", "networks", "pods", NULL }, 0700, e);
 	if (r == 0)
 		r = make_dirs(p->run_dir, (const char *const[]){ "", "netns", NULL }, 0700, e);
 	if (r < 0)
@@ -78,9 +98,9 @@ int people_open(struct people *p, const char *root, const char *runroot, struct 
 	r = engine_default_root(engine_root, sizeof(engine_root), e);
 	if (r < 0)
 		return r;
-	p->state_root = root || runroot ? arena_printf(&p->arena, "%s/engine", p->run_dir) : engine_root;
+	p->state_root = root || runroot || (p->rootless && !getenv("XDG_RUNTIME_DIR")) ? arena_printf(&p->arena, "%s/engine", p->run_dir) : engine_root;
 	p->eng.root = p->state_root;
-	p->eng.root_default = !(root || runroot);
+	p->eng.root_default = p->state_root == engine_root;
 	p->eng.rootless = p->rootless;
 	p->libexec = program_folder(p);
 	p->cni.conf[0] = arena_printf(&p->arena, "%s/networks", p->data_dir);
