@@ -18,6 +18,7 @@
 #include "tier/sentry/gate/host.h"
 #include "tier/sentry/mm/mm.h"
 #include "tier/sentry/service.h"
+#include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
 
@@ -57,23 +58,11 @@ static void init_uts(const struct sentry_options *o)
 
 static struct super *make_super(const struct sentry_mount_opt *m, int fd, int *rc)
 {
-	*rc = -ENOMEM;
-	if (streq(m->type, "proc"))
-		return procfs_mount();
-	if (streq(m->type, "sysfs"))
-		return sysfs_mount();
-	if (streq(m->type, "devtmpfs"))
-		return devfs_mount();
-	if (streq(m->type, "devpts"))
-		return devpts_mount();
-	if (streq(m->type, "tmpfs") || streq(m->type, "mqueue") || streq(m->type, "cgroup") || streq(m->type, "cgroup2"))
-		return tmpfs_mount(m->data, rc);
 	if (streq(m->type, "bind")) {
 		*rc = fd < 0 ? -ENOENT : 0;
 		return fd < 0 ? NULL : hostfs_mount(fd, false);
 	}
-	*rc = -ENODEV;
-	return NULL;
+	return fs_make(NULL, m->type, m->data, rc);
 }
 
 /* The mount point, made where it is missing (as the runtime spec wants for a container's rootfs). */
@@ -138,13 +127,14 @@ static const struct sentry_mount_opt default_mounts[] = {
 
 static int build_root(struct task *t, const struct sentry_options *o, int root_fd, struct err *e)
 {
-	struct mntns *ns = mntns_new();
+	struct mntns *ns = mntns_new(&init_userns);
 	if (o->overlay) /* must never be taken for granted: without it changes reach the host's directory */
 		return err_set(e, ENOTSUP, "an overlay in memory is not supported yet: give the container a writable copy, or --read-only with tmpfs mounts");
 	struct super *sb = hostfs_mount(root_fd, o->rootfs_readonly);
 	t->fs = calloc(1, sizeof(*t->fs));
 	if (!ns || !sb || !t->fs)
 		return err_set(e, ENOMEM, "rootfs");
+	ns->inum = 0xeffffffcu;
 	*t->fs = (struct fs_context){ .refs = 1, .umask = 022, .ns = ns };
 	int rc = mntns_attach(ns, sb, sb->root_dentry, NULL, o->rootfs_readonly ? MS_RDONLY : 0, "rootfs", NULL);
 	super_put(sb);
@@ -305,6 +295,7 @@ static int make_process(const struct sentry_options *o, const int stdio[3], int 
 	session_put(s);
 	init_limits(p, o);
 	t->cred = cred_new_root();
+	t->ns = nsproxy_get(nsproxy_first());
 	t->sighand = sighand_new();
 	t->mm = mm_new();
 	if (!K.init) {

@@ -5,18 +5,26 @@
 
 #include "tier/sentry/abi/handlers.h"
 #include "tier/sentry/mm/usermem.h"
+#include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 
-#define ID(name, field) long sys_##name(struct task *t, const uint64_t *a) { (void)a; return t->cred->field; }
-ID(getuid, uid)
-ID(geteuid, euid)
-ID(getgid, gid)
-ID(getegid, egid)
+#define ID(name, show, field) long sys_##name(struct task *t, const uint64_t *a) { (void)a; return show(t, t->cred->field); }
+ID(getuid, uid_shown, uid)
+ID(geteuid, uid_shown, euid)
+ID(getgid, gid_shown, gid)
+ID(getegid, gid_shown, egid)
+
+/* What the guest gives to a global id; an id that its namespace does not map is NO_ID, like -1. */
+static uint32_t uid_in(const struct task *t, uint64_t v) { return ns_from_uid(t->cred->user, (uint32_t)v); }
+static uint32_t gid_in(const struct task *t, uint64_t v) { return ns_from_gid(t->cred->user, (uint32_t)v); }
+/* Given, but not mapped. */
+static bool stray(uint64_t v, uint32_t id) { return (uint32_t)v != NO_ID && id == NO_ID; }
 
 /* Capabilities when user ids change (capabilities(7), "Effect of user ID changes"). */
 static void fix_caps(const struct cred *o, struct cred *c)
 {
-	bool root_before = !o->uid || !o->euid || !o->suid, root_now = !c->uid || !c->euid || !c->suid;
+	const uint32_t root = ns_from_uid(c->user, 0);
+	bool root_before = o->uid == root || o->euid == root || o->suid == root, root_now = c->uid == root || c->euid == root || c->suid == root;
 	if (c->securebits & 4) /* NO_SETUID_FIXUP */
 		return;
 	if (root_before && !root_now) {
@@ -26,9 +34,9 @@ static void fix_caps(const struct cred *o, struct cred *c)
 		}
 		c->cap_ambient = 0;
 	}
-	if (!o->euid && c->euid)
+	if (o->euid == root && c->euid != root)
 		c->cap_effective = 0;
-	if (o->euid && !c->euid)
+	if (o->euid != root && c->euid == root)
 		c->cap_effective = c->cap_permitted;
 }
 
@@ -38,9 +46,10 @@ static void fix_fs_caps(const struct cred *o, struct cred *c)
 		1ull << CAP_LINUX_IMMUTABLE | 1ull << CAP_MKNOD | 1ull << CAP_MAC_OVERRIDE;
 	if (c->securebits & 4)
 		return;
-	if (!o->fsuid && c->fsuid)
+	const uint32_t root = ns_from_uid(c->user, 0);
+	if (o->fsuid == root && c->fsuid != root)
 		c->cap_effective &= ~fs;
-	if (o->fsuid && !c->fsuid)
+	if (o->fsuid != root && c->fsuid == root)
 		c->cap_effective |= c->cap_permitted & fs;
 }
 
@@ -53,19 +62,19 @@ static long install(struct task *t, struct cred *c)
 	return 0;
 }
 
-#define NONE ((uint32_t)-1)
+#define NONE NO_ID
 
 long sys_setuid(struct task *t, const uint64_t *a)
 {
-	uint32_t id = (uint32_t)a[0];
+	uint32_t id = uid_in(t, a[0]);
 	struct cred *c = cred_dup(t->cred);
 	if (!c)
 		return -ENOMEM;
-	if (id == NONE || (!capable(t, CAP_SETUID) && id != c->uid && id != c->suid)) {
+	if (id == NONE || (!ns_capable_here(t, CAP_SETUID) && id != c->uid && id != c->suid)) {
 		cred_put(c);
 		return id == NONE ? -EINVAL : -EPERM;
 	}
-	if (capable(t, CAP_SETUID))
+	if (ns_capable_here(t, CAP_SETUID))
 		c->uid = c->suid = id;
 	c->euid = c->fsuid = id;
 	return install(t, c);
@@ -73,15 +82,15 @@ long sys_setuid(struct task *t, const uint64_t *a)
 
 long sys_setgid(struct task *t, const uint64_t *a)
 {
-	uint32_t id = (uint32_t)a[0];
+	uint32_t id = gid_in(t, a[0]);
 	struct cred *c = cred_dup(t->cred);
 	if (!c)
 		return -ENOMEM;
-	if (id == NONE || (!capable(t, CAP_SETGID) && id != c->gid && id != c->sgid)) {
+	if (id == NONE || (!ns_capable_here(t, CAP_SETGID) && id != c->gid && id != c->sgid)) {
 		cred_put(c);
 		return id == NONE ? -EINVAL : -EPERM;
 	}
-	if (capable(t, CAP_SETGID))
+	if (ns_capable_here(t, CAP_SETGID))
 		c->gid = c->sgid = id;
 	c->egid = c->fsgid = id;
 	return install(t, c);
@@ -90,9 +99,11 @@ long sys_setgid(struct task *t, const uint64_t *a)
 long sys_setresuid(struct task *t, const uint64_t *a)
 {
 	const struct cred *o = t->cred;
-	uint32_t v[3] = { (uint32_t)a[0], (uint32_t)a[1], (uint32_t)a[2] };
+	uint32_t v[3] = { uid_in(t, a[0]), uid_in(t, a[1]), uid_in(t, a[2]) };
+	if (stray(a[0], v[0]) || stray(a[1], v[1]) || stray(a[2], v[2]))
+		return -EINVAL;
 	for (unsigned i = 0; i < 3; i++)
-		if (v[i] != NONE && !capable(t, CAP_SETUID) && v[i] != o->uid && v[i] != o->euid && v[i] != o->suid)
+		if (v[i] != NONE && !ns_capable_here(t, CAP_SETUID) && v[i] != o->uid && v[i] != o->euid && v[i] != o->suid)
 			return -EPERM;
 	struct cred *c = cred_dup(o);
 	if (!c)
@@ -110,9 +121,11 @@ long sys_setresuid(struct task *t, const uint64_t *a)
 long sys_setresgid(struct task *t, const uint64_t *a)
 {
 	const struct cred *o = t->cred;
-	uint32_t v[3] = { (uint32_t)a[0], (uint32_t)a[1], (uint32_t)a[2] };
+	uint32_t v[3] = { gid_in(t, a[0]), gid_in(t, a[1]), gid_in(t, a[2]) };
+	if (stray(a[0], v[0]) || stray(a[1], v[1]) || stray(a[2], v[2]))
+		return -EINVAL;
 	for (unsigned i = 0; i < 3; i++)
-		if (v[i] != NONE && !capable(t, CAP_SETGID) && v[i] != o->gid && v[i] != o->egid && v[i] != o->sgid)
+		if (v[i] != NONE && !ns_capable_here(t, CAP_SETGID) && v[i] != o->gid && v[i] != o->egid && v[i] != o->sgid)
 			return -EPERM;
 	struct cred *c = cred_dup(o);
 	if (!c)
@@ -130,8 +143,10 @@ long sys_setresgid(struct task *t, const uint64_t *a)
 long sys_setreuid(struct task *t, const uint64_t *a)
 {
 	const struct cred *o = t->cred;
-	uint32_t r = (uint32_t)a[0], e = (uint32_t)a[1];
-	bool cap = capable(t, CAP_SETUID);
+	uint32_t r = uid_in(t, a[0]), e = uid_in(t, a[1]);
+	if (stray(a[0], r) || stray(a[1], e))
+		return -EINVAL;
+	bool cap = ns_capable_here(t, CAP_SETUID);
 	if (r != NONE && !cap && r != o->uid && r != o->euid)
 		return -EPERM;
 	if (e != NONE && !cap && e != o->uid && e != o->euid && e != o->suid)
@@ -152,8 +167,10 @@ long sys_setreuid(struct task *t, const uint64_t *a)
 long sys_setregid(struct task *t, const uint64_t *a)
 {
 	const struct cred *o = t->cred;
-	uint32_t r = (uint32_t)a[0], e = (uint32_t)a[1];
-	bool cap = capable(t, CAP_SETGID);
+	uint32_t r = gid_in(t, a[0]), e = gid_in(t, a[1]);
+	if (stray(a[0], r) || stray(a[1], e))
+		return -EINVAL;
+	bool cap = ns_capable_here(t, CAP_SETGID);
 	if (r != NONE && !cap && r != o->gid && r != o->egid)
 		return -EPERM;
 	if (e != NONE && !cap && e != o->gid && e != o->egid && e != o->sgid)
@@ -175,15 +192,15 @@ static long three(struct task *t, const uint64_t *a, uint32_t x, uint32_t y, uin
 {
 	return copyout(t, a[0], &x, 4) < 0 || copyout(t, a[1], &y, 4) < 0 || copyout(t, a[2], &z, 4) < 0 ? -EFAULT : 0;
 }
-long sys_getresuid(struct task *t, const uint64_t *a) { return three(t, a, t->cred->uid, t->cred->euid, t->cred->suid); }
-long sys_getresgid(struct task *t, const uint64_t *a) { return three(t, a, t->cred->gid, t->cred->egid, t->cred->sgid); }
+long sys_getresuid(struct task *t, const uint64_t *a) { return three(t, a, uid_shown(t, t->cred->uid), uid_shown(t, t->cred->euid), uid_shown(t, t->cred->suid)); }
+long sys_getresgid(struct task *t, const uint64_t *a) { return three(t, a, gid_shown(t, t->cred->gid), gid_shown(t, t->cred->egid), gid_shown(t, t->cred->sgid)); }
 
 long sys_setfsuid(struct task *t, const uint64_t *a)
 {
 	const struct cred *o = t->cred;
-	uint32_t id = (uint32_t)a[0], old = o->fsuid;
+	uint32_t id = uid_in(t, a[0]), old = uid_shown(t, o->fsuid);
 	struct cred *c;
-	if (id == NONE || (!capable(t, CAP_SETUID) && id != o->uid && id != o->euid && id != o->suid && id != o->fsuid) || !(c = cred_dup(o)))
+	if (id == NONE || (!ns_capable_here(t, CAP_SETUID) && id != o->uid && id != o->euid && id != o->suid && id != o->fsuid) || !(c = cred_dup(o)))
 		return old;
 	c->fsuid = id;
 	fix_fs_caps(o, c);
@@ -194,9 +211,9 @@ long sys_setfsuid(struct task *t, const uint64_t *a)
 long sys_setfsgid(struct task *t, const uint64_t *a)
 {
 	const struct cred *o = t->cred;
-	uint32_t id = (uint32_t)a[0], old = o->fsgid;
+	uint32_t id = gid_in(t, a[0]), old = gid_shown(t, o->fsgid);
 	struct cred *c;
-	if (id == NONE || (!capable(t, CAP_SETGID) && id != o->gid && id != o->egid && id != o->sgid && id != o->fsgid) || !(c = cred_dup(o)))
+	if (id == NONE || (!ns_capable_here(t, CAP_SETGID) && id != o->gid && id != o->egid && id != o->sgid && id != o->fsgid) || !(c = cred_dup(o)))
 		return old;
 	c->fsgid = id;
 	cred_install(t, c);
@@ -212,8 +229,11 @@ long sys_getgroups(struct task *t, const uint64_t *a)
 		return t->cred->n_groups;
 	if ((uint32_t)n < t->cred->n_groups)
 		return -EINVAL;
-	if (copyout(t, a[1], t->cred->groups, 4ull * t->cred->n_groups) < 0)
-		return -EFAULT;
+	for (uint32_t i = 0; i < t->cred->n_groups; i++) {
+		uint32_t g = gid_shown(t, t->cred->groups[i]);
+		if (copyout(t, a[1] + 4ull * i, &g, 4) < 0)
+			return -EFAULT;
+	}
 	return t->cred->n_groups;
 }
 
@@ -242,7 +262,7 @@ static void sort_groups(uint32_t *g, uint64_t n)
 long sys_setgroups(struct task *t, const uint64_t *a)
 {
 	uint64_t n = (uint32_t)a[0];
-	if (!capable(t, CAP_SETGID))
+	if (!ns_capable_here(t, CAP_SETGID) || t->cred->user->setgroups_denied || (t->cred->user->parent && !t->cred->user->gid.n))
 		return -EPERM;
 	if (n > NGROUPS_MAX_)
 		return -EINVAL;
@@ -257,6 +277,12 @@ long sys_setgroups(struct task *t, const uint64_t *a)
 		cred_put(c);
 		return -EFAULT;
 	}
+	for (uint64_t i = 0; i < n; i++)
+		if ((g[i] = gid_in(t, g[i])) == NO_ID) {
+			free(g);
+			cred_put(c);
+			return -EINVAL;
+		}
 	sort_groups(g, n); /* Linux sorts too */
 	free(c->groups);
 	c->groups = g;
@@ -318,7 +344,7 @@ long sys_capset(struct task *t, const uint64_t *a)
 	e &= CAP_ALL_, p &= CAP_ALL_, i &= CAP_ALL_;
 	if (p & ~o->cap_permitted || e & ~p)
 		return -EPERM;
-	if (i & ~(o->cap_inheritable | o->cap_permitted) && !capable(t, CAP_SETPCAP))
+	if (i & ~(o->cap_inheritable | o->cap_permitted) && !ns_capable_here(t, CAP_SETPCAP))
 		return -EPERM;
 	if (i & ~(o->cap_inheritable | o->cap_bounding))
 		return -EPERM;

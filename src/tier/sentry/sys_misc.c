@@ -15,11 +15,15 @@
 #include "tier/sentry/fs/procfs.h"
 #include "tier/sentry/gate/host.h"
 #include "tier/sentry/mm/mm.h"
+#include "tier/sentry/task/exit.h"
+#include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 
 long sys_uname(struct task *t, const uint64_t *a)
 {
 	struct utsname_data u = K.uts;
+	memcpy(u.nodename, t->ns->uts->nodename, sizeof(u.nodename));
+	memcpy(u.domainname, t->ns->uts->domainname, sizeof(u.domainname));
 	if (t->personality & 0x20000) /* UNAME26 */
 		strcpy(u.release, "2.6.60");
 	return copyout(t, a[0], &u, sizeof(u));
@@ -28,17 +32,17 @@ long sys_uname(struct task *t, const uint64_t *a)
 static long set_name(struct task *t, const uint64_t *a, char dst[65])
 {
 	char buf[65] = "";
-	if (!capable(t, CAP_SYS_ADMIN))
+	if (!ns_capable(t, t->ns->uts->user, CAP_SYS_ADMIN))
 		return -EPERM;
-	if ((int)a[1] < 0 || a[1] > 64)
+	if ((int)a[1] < 0 || (int)a[1] > 64)
 		return -EINVAL;
 	if (copyin(t, buf, a[0], a[1]) < 0)
 		return -EFAULT;
 	memcpy(dst, buf, sizeof(buf));
 	return 0;
 }
-long sys_sethostname(struct task *t, const uint64_t *a) { return set_name(t, a, K.uts.nodename); }
-long sys_setdomainname(struct task *t, const uint64_t *a) { return set_name(t, a, K.uts.domainname); }
+long sys_sethostname(struct task *t, const uint64_t *a) { return set_name(t, a, t->ns->uts->nodename); }
+long sys_setdomainname(struct task *t, const uint64_t *a) { return set_name(t, a, t->ns->uts->domainname); }
 
 long sys_sysinfo(struct task *t, const uint64_t *a)
 {
@@ -187,12 +191,12 @@ long sys_prctl(struct task *t, const uint64_t *a)
 		return change_cred(t, 0, (t->cred->securebits & ~16u) | (a[1] ? 16 : 0));
 	case PR_CAPBSET_READ: return a[1] > CAP_LAST_CAP ? -EINVAL : (long)(t->cred->cap_bounding >> a[1] & 1);
 	case PR_CAPBSET_DROP:
-		if (!capable(t, CAP_SETPCAP))
+		if (!ns_capable_here(t, CAP_SETPCAP))
 			return -EPERM;
 		return a[1] > CAP_LAST_CAP ? -EINVAL : change_cred(t, 1ull << a[1], t->cred->securebits);
 	case PR_GET_SECUREBITS: return t->cred->securebits;
 	case PR_SET_SECUREBITS:
-		if (!capable(t, CAP_SETPCAP) || a[1] & ~0xffull)
+		if (!ns_capable_here(t, CAP_SETPCAP) || a[1] & ~0xffull)
 			return -EPERM;
 		return change_cred(t, 0, (uint32_t)a[1]);
 	case PR_SET_NO_NEW_PRIVS:
@@ -213,6 +217,7 @@ long sys_prctl(struct task *t, const uint64_t *a)
 		return 0;
 	case PR_GET_TIMERSLACK: return t->timer_slack;
 	case PR_GET_SECCOMP: return t->seccomp_mode;
+	case PR_SET_SECCOMP: return seccomp_prctl(t, a[1], a[2]);
 	case PR_GET_THP_DISABLE: return 0;
 	case PR_SET_THP_DISABLE: return 0;
 	case PR_GET_TID_ADDRESS: return copyout(t, a[1], &t->clear_child_tid, 8);

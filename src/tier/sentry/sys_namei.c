@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "tier/sentry/abi/handlers.h"
+#include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
 
@@ -420,7 +421,7 @@ long sys_chroot(struct task *t, const uint64_t *a)
 	int rc = path_user(t, AT_FDCWD, a[0], WALK_FOLLOW | WALK_DIRECTORY, &p);
 	if (rc || (rc = inode_permission(t, p.d->inode, X_OK)) < 0)
 		return rc;
-	if (!capable(t, CAP_SYS_CHROOT))
+	if (!ns_capable_here(t, CAP_SYS_CHROOT))
 		return -EPERM;
 	path_put(&t->fs->root);
 	t->fs->root = path_copy(&p);

@@ -4,13 +4,14 @@
 
 #include "tier/sentry/abi/handlers.h"
 #include "tier/sentry/mm/usermem.h"
+#include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 
 bool may_signal(const struct task *t, const struct process *p, int sig)
 {
 	const struct cred *c = t->cred;
 	const struct task *o = p->leader;
-	if (p == t->proc || capable(t, CAP_KILL) || !o)
+	if (p == t->proc || !o || ns_capable(t, o->cred->user, CAP_KILL))
 		return true;
 	if (c->euid == o->cred->uid || c->euid == o->cred->suid || c->uid == o->cred->uid || c->uid == o->cred->suid)
 		return true;

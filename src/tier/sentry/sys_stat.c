@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tier/sentry/abi/handlers.h"
+#include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
 
@@ -62,7 +63,7 @@ static int put_stat(struct task *t, struct inode *i, uint64_t out)
 	int rc = inode_getattr(i, &k);
 	if (rc)
 		return rc;
-	struct guest_stat s = { .dev = k.dev, .ino = k.ino, .nlink = k.nlink, .mode = k.mode, .uid = k.uid, .gid = k.gid, .rdev = k.rdev,
+	struct guest_stat s = { .dev = k.dev, .ino = k.ino, .nlink = k.nlink, .mode = k.mode, .uid = uid_shown(t, k.uid), .gid = gid_shown(t, k.gid), .rdev = k.rdev,
 		.size = (int64_t)k.size, .blksize = (int64_t)k.blksize, .blocks = (int64_t)k.blocks, .atime = k.atime, .mtime = k.mtime, .ctime = k.ctime };
 	return copyout(t, out, &s, sizeof(s));
 }
@@ -103,8 +104,8 @@ long sys_statx(struct task *t, const uint64_t *a)
 	s.stx_mask = STATX_BASIC_STATS | (k.btime.tv_sec ? STATX_BTIME : 0) | 0x1000 /* STATX_MNT_ID */;
 	s.stx_blksize = (uint32_t)k.blksize;
 	s.stx_nlink = (uint32_t)k.nlink;
-	s.stx_uid = k.uid;
-	s.stx_gid = k.gid;
+	s.stx_uid = uid_shown(t, k.uid);
+	s.stx_gid = gid_shown(t, k.gid);
 	s.stx_mode = (uint16_t)k.mode;
 	s.stx_ino = k.ino;
 	s.stx_size = k.size;
@@ -140,7 +141,8 @@ static long do_access(struct task *t, int dirfd, uint64_t name, int mode, int fl
 			return -ENOMEM;
 		c->fsuid = c->uid;
 		c->fsgid = c->gid;
-		c->cap_effective = c->uid ? 0 : c->cap_permitted;
+		if (!(c->securebits & 4)) /* NO_SETUID_FIXUP */
+			c->cap_effective = c->uid != ns_from_uid(c->user, 0) ? 0 : c->cap_permitted;
 		t->cred = c;
 	}
 	rc = locate(t, dirfd, name, flags, &w);
@@ -207,23 +209,26 @@ long sys_fchmod(struct task *t, const uint64_t *a)
 	return rc ? rc : change(t, &w, &at);
 }
 
-static struct iattr owner_attr(uint64_t uid, uint64_t gid)
+/* -EINVAL: an id that the caller's namespace does not map. */
+static int owner_attr(const struct task *t, uint64_t uid, uint64_t gid, struct iattr *at)
 {
-	struct iattr at = { .uid = (uint32_t)uid, .gid = (uint32_t)gid };
-	if (at.uid != (uint32_t)-1)
-		at.valid |= ATTR_UID;
-	if (at.gid != (uint32_t)-1)
-		at.valid |= ATTR_GID;
-	return at;
+	*at = (struct iattr){ .uid = ns_from_uid(t->cred->user, (uint32_t)uid), .gid = ns_from_gid(t->cred->user, (uint32_t)gid) };
+	if ((uint32_t)uid != NO_ID)
+		at->valid |= ATTR_UID;
+	if ((uint32_t)gid != NO_ID)
+		at->valid |= ATTR_GID;
+	return (at->valid & ATTR_UID && at->uid == NO_ID) || (at->valid & ATTR_GID && at->gid == NO_ID) ? -EINVAL : 0;
 }
 
 static long do_chown(struct task *t, int dirfd, uint64_t name, uint64_t uid, uint64_t gid, int flags)
 {
 	_cleanup_where_ struct where w = { PATH_NONE, NULL };
-	struct iattr at = owner_attr(uid, gid);
+	struct iattr at;
 	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
 		return -EINVAL;
 	int rc = locate(t, dirfd, name, flags, &w);
+	if (!rc)
+		rc = owner_attr(t, uid, gid, &at);
 	return rc ? rc : change(t, &w, &at);
 }
 long sys_chown(struct task *t, const uint64_t *a) { return do_chown(t, AT_FDCWD, a[0], a[1], a[2], 0); }
@@ -232,8 +237,10 @@ long sys_fchownat(struct task *t, const uint64_t *a) { return do_chown(t, (int)a
 long sys_fchown(struct task *t, const uint64_t *a)
 {
 	_cleanup_where_ struct where w;
-	struct iattr at = owner_attr(a[1], a[2]);
+	struct iattr at;
 	int rc = of_fd(t, (int)a[0], &w);
+	if (!rc)
+		rc = owner_attr(t, a[1], a[2], &at);
 	return rc ? rc : change(t, &w, &at);
 }
 
@@ -324,7 +331,8 @@ static long put_statfs(struct task *t, struct super *sb, const struct mount *m, 
 		return rc;
 	st.f_flags = 0x20; /* ST_VALID */
 	if (m)
-		st.f_flags |= (m->flags & MS_RDONLY ? 1 : 0) | (m->flags & MS_NOSUID ? 2 : 0) | (m->flags & MS_NODEV ? 4 : 0) | (m->flags & MS_NOEXEC ? 8 : 0);
+		st.f_flags |= (m->flags & MS_RDONLY ? 1 : 0) | (m->flags & MS_NOSUID ? 2 : 0) | (m->flags & MS_NODEV ? 4 : 0) | (m->flags & MS_NOEXEC ? 8 : 0) | (m->flags & MS_NOATIME ? 0x400 : 0) |
+			(m->flags & MS_NODIRATIME ? 0x800 : 0) | (m->flags & MS_RELATIME ? 0x1000 : 0) | (m->flags & 256 /* MS_NOSYMFOLLOW */ ? 0x2000 : 0);
 	return copyout(t, out, &st, sizeof(st));
 }
 long sys_statfs(struct task *t, const uint64_t *a)

@@ -11,6 +11,7 @@
 #include "tier/sentry/fs/procfs.h"
 #include "tier/sentry/gate/host.h"
 #include "tier/sentry/mm/mm.h"
+#include "tier/sentry/task/ns.h"
 
 #define SHOW(name) static int name(const struct proc_ctx *c, struct strbuf *b)
 #define NEED_TASK(t) struct task *t = proc_task(c); if (!t) return 0
@@ -53,10 +54,14 @@ SHOW(show_status)
 	if (!t)
 		return 0;
 	const struct cred *k = t->cred;
-	strbuf_printf(b, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t%u\nGroups:\t", k->uid, k->euid, k->suid, k->fsuid, k->gid, k->egid, k->sgid,
-		k->fsgid, t->files ? t->files->cap : 0);
+#define U(id) uid_shown(c->reader, id)
+#define G(id) gid_shown(c->reader, id)
+	strbuf_printf(b, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t%u\nGroups:\t", U(k->uid), U(k->euid), U(k->suid), U(k->fsuid), G(k->gid), G(k->egid), G(k->sgid),
+		G(k->fsgid), t->files ? t->files->cap : 0);
 	for (uint32_t i = 0; i < k->n_groups; i++)
-		strbuf_printf(b, "%u ", k->groups[i]);
+		strbuf_printf(b, "%u ", G(k->groups[i]));
+#undef U
+#undef G
 	uint64_t rss = resident(t), caught = 0, ignored = 0;
 	for (unsigned s = 0; s < NSIG_; s++) {
 		ignored |= t->sighand->action[s].handler == 1 ? 1ull << s : 0;
@@ -193,7 +198,48 @@ static void mount_options(const struct mount *m, struct strbuf *b)
 		strbuf_puts(b, ",nodev");
 	if (m->flags & MS_NOEXEC)
 		strbuf_puts(b, ",noexec");
-	strbuf_puts(b, m->flags & MS_NOATIME ? ",noatime" : ",relatime");
+	if (m->flags & MS_NOATIME)
+		strbuf_puts(b, ",noatime");
+	if (m->flags & MS_NODIRATIME)
+		strbuf_puts(b, ",nodiratime");
+	if (m->flags & MS_RELATIME)
+		strbuf_puts(b, ",relatime");
+	if (m->flags & 256 /* MS_NOSYMFOLLOW */)
+		strbuf_puts(b, ",nosymfollow");
+}
+
+static void super_options(const struct mount *m, struct strbuf *b)
+{
+	char extra[256];
+	if (m->sb->ops && m->sb->ops->show_options && m->sb->ops->show_options(m->sb, extra, sizeof(extra)) > 0)
+		strbuf_puts(b, extra);
+}
+
+/* Blanks and backslashes as octal, as getmntent(3) reads them. */
+static void escaped(const char *s, struct strbuf *b)
+{
+	for (; *s; s++)
+		if (*s == ' ' || *s == '\t' || *s == '\n' || *s == '\\' || *s == '#')
+			strbuf_printf(b, "\\%03o", (unsigned char)*s);
+		else
+			strbuf_putc(b, *s);
+}
+
+/* Where in its file system a mount begins. */
+static void mount_root(const struct mount *m, struct strbuf *b)
+{
+	char buf[PATH_MAX_];
+	size_t at = sizeof(buf) - 1;
+	buf[at] = 0;
+	for (const struct dentry *d = m->root; d->parent != d && d != m->sb->root_dentry; d = d->parent) {
+		size_t n = strlen(d->name);
+		if (at < n + 1)
+			break;
+		at -= n;
+		memcpy(buf + at, d->name, n);
+		buf[--at] = '/';
+	}
+	escaped(buf[at] ? buf + at : "/", b);
 }
 
 static bool mount_name(const struct task *t, struct mount *m, char *buf, size_t size)
@@ -211,8 +257,12 @@ SHOW(show_mounts)
 	list_for_each(m, &t->fs->ns->mounts, ns_node) {
 		if (!mount_name(t, m, name, sizeof(name)))
 			continue;
-		strbuf_printf(b, "%s %s %s ", m->source, name, fs_type(m));
+		escaped(m->source, b);
+		strbuf_putc(b, ' ');
+		escaped(name, b);
+		strbuf_printf(b, " %s ", fs_type(m));
 		mount_options(m, b);
+		super_options(m, b);
 		strbuf_puts(b, " 0 0\n");
 	}
 	return 0;
@@ -225,9 +275,23 @@ SHOW(show_mountinfo)
 	list_for_each(m, &t->fs->ns->mounts, ns_node) {
 		if (!mount_name(t, m, name, sizeof(name)))
 			continue;
-		strbuf_printf(b, "%d %d %u:%u / %s ", m->id, m->parent ? m->parent->id : 1, major(m->sb->dev), minor(m->sb->dev), name);
+		strbuf_printf(b, "%d %d %u:%u ", m->id, m->parent ? m->parent->id : 1, major(m->sb->dev), minor(m->sb->dev));
+		mount_root(m, b);
+		strbuf_putc(b, ' ');
+		escaped(name, b);
+		strbuf_putc(b, ' ');
 		mount_options(m, b);
-		strbuf_printf(b, " - %s %s %s\n", fs_type(m), m->source, m->flags & MS_RDONLY ? "ro" : "rw");
+		if (m->group)
+			strbuf_printf(b, " shared:%d", m->group);
+		if (m->master)
+			strbuf_printf(b, " master:%d", m->master);
+		if (m->unbindable)
+			strbuf_puts(b, " unbindable");
+		strbuf_printf(b, " - %s ", fs_type(m));
+		escaped(m->source, b);
+		strbuf_puts(b, (m->flags & MS_RDONLY) || (m->sb->flags & SUPER_RDONLY) ? " ro" : " rw");
+		super_options(m, b);
+		strbuf_putc(b, '\n');
 	}
 	return 0;
 }
@@ -258,8 +322,26 @@ SHOW(show_limits)
 
 SHOW(show_cgroup) { (void)c; return strbuf_puts(b, "0::/\n"); }
 SHOW(show_zero) { (void)c; return strbuf_puts(b, "0\n"); }
-SHOW(show_idmap) { (void)c; return strbuf_puts(b, "         0          0 4294967295\n"); }
-SHOW(show_allow) { (void)c; return strbuf_puts(b, "allow\n"); }
+SHOW(show_uid_map)
+{
+	NEED_TASK(t);
+	return idmap_show(c->reader, t->cred->user, false, b);
+}
+SHOW(show_gid_map)
+{
+	NEED_TASK(t);
+	return idmap_show(c->reader, t->cred->user, true, b);
+}
+SHOW(show_setgroups)
+{
+	NEED_TASK(t);
+	return strbuf_puts(b, t->cred->user->setgroups_denied ? "deny\n" : "allow\n");
+}
+#define USERNS_STORE(name, call) static ssize_t store_##name(const struct proc_ctx *c, const char *s, size_t n) \
+	{ struct task *t = proc_task(c); return t ? call : -ESRCH; }
+USERNS_STORE(uid_map, idmap_store(c->reader, t->cred->user, false, s, n))
+USERNS_STORE(gid_map, idmap_store(c->reader, t->cred->user, true, s, n))
+USERNS_STORE(setgroups, setgroups_store(c->reader, t->cred->user, s, n))
 SHOW(show_loginuid) { (void)c; return strbuf_puts(b, "4294967295"); }
 SHOW(show_io) { (void)c; return strbuf_puts(b, "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"); }
 SHOW(show_personality)
@@ -369,28 +451,31 @@ SHOW(show_fdinfo)
 	return 0;
 }
 
-#define NS(n, id) static ssize_t text_ns_##n(const struct proc_ctx *c, char *buf, size_t size) { (void)c; return snprintf(buf, size, #n ":[%u]", id); }
-NS(cgroup, 4026531835u)
-NS(ipc, 4026531839u)
-NS(mnt, 4026531841u)
-NS(net, 4026531840u)
-NS(pid, 4026531836u)
-NS(user, 4026531837u)
-NS(uts, 4026531838u)
-#define L(n, fn) { n, S_IFLNK | 0777, .text = fn }
-static const struct proc_entry ns_dir[] = { L("cgroup", text_ns_cgroup), L("ipc", text_ns_ipc), L("mnt", text_ns_mnt), L("net", text_ns_net), L("pid", text_ns_pid),
-	L("user", text_ns_user), L("uts", text_ns_uts), { 0 } };
+#define NS(n, kind) \
+	static ssize_t text_ns_##n(const struct proc_ctx *c, char *buf, size_t size) { const struct task *t = proc_task(c); return t ? ns_name(t, kind, buf, size) : -ENOENT; } \
+	static int jump_ns_##n(const struct proc_ctx *c, struct path *ret) { const struct task *t = proc_task(c); return t ? ns_path(t, kind, ret) : -ENOENT; }
+NS(cgroup, NS_CGROUP)
+NS(ipc, NS_IPC)
+NS(mnt, NS_MNT)
+NS(net, NS_NET)
+NS(pid, NS_PID)
+NS(user, NS_USER)
+NS(uts, NS_UTS)
+#define L(n, id) { n, S_IFLNK | 0777, .text = text_ns_##id, .jump = jump_ns_##id }
+static const struct proc_entry ns_dir[] = { L("cgroup", cgroup), L("ipc", ipc), L("mnt", mnt), L("net", net), L("pid", pid), L("pid_for_children", pid),
+	L("user", user), L("uts", uts), { 0 } };
 static const struct proc_entry fd_entry = { "", S_IFLNK | 0700, .jump = jump_fd, .text = text_fd };
 static const struct proc_entry fdinfo_entry = { "", S_IFREG | 0400, .show = show_fdinfo };
 
+#define W(n, id) { n, S_IFREG | 0644, .show = show_##id, .store = store_##id }
 #define COMMON F("auxv", show_auxv), F("cgroup", show_cgroup), F("cmdline", show_cmdline), { "comm", S_IFREG | 0644, .show = show_comm, .store = store_comm }, \
 	{ "cwd", S_IFLNK | 0777, .jump = jump_cwd, .text = text_cwd }, { "environ", S_IFREG | 0400, .show = show_environ }, \
 	{ "exe", S_IFLNK | 0777, .jump = jump_exe, .text = text_exe }, { "fd", S_IFDIR | 0500, .dynamic = next_fd, .each = &fd_entry }, \
-	{ "fdinfo", S_IFDIR | 0500, .dynamic = next_fd, .each = &fdinfo_entry }, F("gid_map", show_idmap), F("io", show_io), F("limits", show_limits), \
+	{ "fdinfo", S_IFDIR | 0500, .dynamic = next_fd, .each = &fdinfo_entry }, W("gid_map", gid_map), F("io", show_io), F("limits", show_limits), \
 	F("loginuid", show_loginuid), F("maps", show_maps), F("mountinfo", show_mountinfo), F("mounts", show_mounts), D("net", proc_net_entries), D("ns", ns_dir), \
 	F("oom_score", show_zero), { "oom_score_adj", S_IFREG | 0644, .show = show_oom_adj, .store = store_oom_adj }, F("personality", show_personality), \
-	{ "root", S_IFLNK | 0777, .jump = jump_root, .text = text_root }, F("sessionid", show_loginuid), F("setgroups", show_allow), F("smaps", show_maps), \
-	F("stat", show_stat), F("statm", show_statm), F("status", show_status), F("uid_map", show_idmap), F("wchan", show_zero)
+	{ "root", S_IFLNK | 0777, .jump = jump_root, .text = text_root }, F("sessionid", show_loginuid), W("setgroups", setgroups), F("smaps", show_maps), \
+	F("stat", show_stat), F("statm", show_statm), F("status", show_status), W("uid_map", uid_map), F("wchan", show_zero)
 static const struct proc_entry task_dir[] = { COMMON, { 0 } };
 const struct proc_entry proc_task_entry = D("", task_dir);
 static const struct proc_entry pid_dir[] = { COMMON, { "task", S_IFDIR | 0555, .dynamic = next_tid, .each = &proc_task_entry }, { 0 } };

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "tier/sentry/fs/procfs.h"
+#include "tier/sentry/ipc.h"
+#include "tier/sentry/task/ns.h"
 
 #define SHOW(name) static int name(const struct proc_ctx *c, struct strbuf *b)
 #define LINE(name, ...) SHOW(name) { (void)c; return strbuf_printf(b, __VA_ARGS__); }
@@ -73,12 +75,12 @@ SHOW(show_boot_id)
 LINE(show_ostype, "%s\n", K.uts.sysname)
 LINE(show_osrelease, "%s\n", K.uts.release)
 LINE(show_kversion, "%s\n", K.uts.version)
-LINE(show_hostname, "%s\n", K.uts.nodename)
-LINE(show_domainname, "%s\n", K.uts.domainname)
+LINE(show_hostname, "%s\n", c->reader->ns->uts->nodename)
+LINE(show_domainname, "%s\n", c->reader->ns->uts->domainname)
 static ssize_t store_name(const struct proc_ctx *c, const char *s, size_t n, char dst[65])
 {
 	size_t k = strcspn(s, "\n");
-	if (!capable(c->reader, CAP_SYS_ADMIN))
+	if (!ns_capable(c->reader, c->reader->ns->uts->user, CAP_SYS_ADMIN))
 		return -EPERM;
 	if (k > 64)
 		return -EINVAL;
@@ -86,8 +88,8 @@ static ssize_t store_name(const struct proc_ctx *c, const char *s, size_t n, cha
 	dst[k] = 0;
 	return (ssize_t)n;
 }
-static ssize_t store_hostname(const struct proc_ctx *c, const char *s, size_t n) { return store_name(c, s, n, K.uts.nodename); }
-static ssize_t store_domainname(const struct proc_ctx *c, const char *s, size_t n) { return store_name(c, s, n, K.uts.domainname); }
+static ssize_t store_hostname(const struct proc_ctx *c, const char *s, size_t n) { return store_name(c, s, n, c->reader->ns->uts->nodename); }
+static ssize_t store_domainname(const struct proc_ctx *c, const char *s, size_t n) { return store_name(c, s, n, c->reader->ns->uts->domainname); }
 /* settings that programs write at start and that mean nothing here */
 static ssize_t store_ignore(const struct proc_ctx *c, const char *s, size_t n) { (void)s; return capable(c->reader, CAP_SYS_ADMIN) ? (ssize_t)n : -EPERM; }
 

@@ -1,5 +1,7 @@
 /* tmpfs: directories are pinned dentries; file content is a heap buffer while small, a memfd once it is large or mapped. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,7 +14,10 @@
 #include "tier/sentry/vfs/vfs.h"
 
 enum { HEAP_MAX = 32768 };
-struct tmp_super { uint64_t max_bytes, used; };
+struct tmp_super {
+	uint64_t max_bytes, used, max_inodes, inodes;
+	int spill_fd; /* directory whose disk takes large files; -EBADF: memory */
+};
 struct tmp_node {
 	char *data;           /* file: heap content of inode->size bytes; symlink: target */
 	size_t cap;
@@ -28,6 +33,9 @@ static struct tmp_node *tn(const struct inode *i) { return i->priv; }
 static int make(struct task *t, struct inode *dir, uint32_t mode, uint32_t rdev, struct super *sb, struct inode **ret)
 {
 	const struct inode_ops *ops = S_ISDIR(mode) ? &dir_ops : S_ISREG(mode) ? &file_inode_ops : S_ISLNK(mode) ? &link_ops : &special_ops;
+	struct tmp_super *ts = sb->priv;
+	if (ts->max_inodes && ts->inodes >= ts->max_inodes)
+		return -ENOSPC;
 	struct tmp_node *n = calloc(1, sizeof(*n));
 	struct inode *i = n ? inode_new(sb, mode, ops, S_ISDIR(mode) ? &tmp_dir_ops : &tmp_file_ops) : NULL;
 	if (!i) {
@@ -35,6 +43,7 @@ static int make(struct task *t, struct inode *dir, uint32_t mode, uint32_t rdev,
 		return -ENOMEM;
 	}
 	n->memfd = -EBADF;
+	ts->inodes++;
 	i->priv = n;
 	i->rdev = rdev;
 	if (dir && t)
@@ -52,7 +61,8 @@ static void tmp_release(struct inode *i)
 {
 	struct tmp_node *n = tn(i);
 	struct tmp_super *ts = i->sb->priv;
-	if (ts && S_ISREG(i->mode))
+	ts->inodes--;
+	if (S_ISREG(i->mode))
 		ts->used -= MIN(ts->used, (uint64_t)i->size);
 	if (n->memfd >= 0)
 		close(n->memfd);
@@ -166,7 +176,8 @@ static int to_memfd(struct inode *i)
 	struct tmp_node *n = tn(i);
 	if (n->memfd >= 0)
 		return 0;
-	int fd = memfd_create("tmpfs", MFD_CLOEXEC);
+	const struct tmp_super *ts = i->sb->priv;
+	int fd = ts->spill_fd >= 0 ? openat(ts->spill_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : memfd_create("tmpfs", MFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	if (ftruncate(fd, i->size) < 0 || (i->size && pwrite(fd, n->data, (size_t)i->size, 0) != i->size)) {
@@ -251,7 +262,7 @@ static ssize_t tmp_read(struct task *t, struct file *f, struct uio *u, int64_t *
 		ssize_t k = uio_put(u, n->data + *pos, want);
 		if (k > 0)
 			*pos += k;
-		inode_touch(i, ATTR_ATIME);
+		file_accessed(f);
 		return k;
 	}
 	char local[4096];
@@ -271,7 +282,7 @@ static ssize_t tmp_read(struct task *t, struct file *f, struct uio *u, int64_t *
 		if (m < k)
 			break;
 	}
-	inode_touch(i, ATTR_ATIME);
+	file_accessed(f);
 	return (ssize_t)total;
 }
 
@@ -388,48 +399,122 @@ static int tmp_statfs(struct super *sb, struct statfs *st)
 	const struct tmp_super *ts = sb->priv;
 	uint64_t max = ts->max_bytes ? ts->max_bytes : 1ull << 34;
 	*st = (struct statfs){ .f_type = 0x01021994, .f_bsize = 4096, .f_blocks = max / 4096, .f_bfree = (max - MIN(max, ts->used)) / 4096,
-		.f_bavail = (max - MIN(max, ts->used)) / 4096, .f_files = 1 << 20, .f_ffree = 1 << 20, .f_namelen = 255, .f_frsize = 4096 };
+		.f_bavail = (max - MIN(max, ts->used)) / 4096, .f_files = ts->max_inodes ? ts->max_inodes : 1 << 20,
+		.f_ffree = (ts->max_inodes ? ts->max_inodes : 1 << 20) - MIN(ts->inodes, ts->max_inodes ? ts->max_inodes : 1 << 20), .f_namelen = 255, .f_frsize = 4096 };
 	return 0;
 }
 
-static void tmp_destroy(struct super *sb) { free(sb->priv); }
-static const struct super_ops tmp_super_ops = { .statfs = tmp_statfs, .destroy = tmp_destroy };
+static void tmp_destroy(struct super *sb)
+{
+	struct tmp_super *ts = sb->priv;
+	if (ts->spill_fd >= 0)
+		close(ts->spill_fd);
+	free(ts);
+}
 
-static int parse_data(const char *data, struct tmp_super *ts, uint32_t *mode, uint32_t *uid, uint32_t *gid)
+void tmpfs_spill(struct super *sb, int dir_fd) { ((struct tmp_super *)sb->priv)->spill_fd = dir_fd; }
+struct tmp_options { uint64_t max_bytes, max_inodes; uint32_t mode, uid, gid; };
+
+/* "10m", "50%" (of memory); -EINVAL. */
+static int parse_size(const char *s, uint64_t *ret)
+{
+	char *end;
+	uint64_t v = strtoull(s, &end, 10);
+	if (end == s)
+		return -EINVAL;
+	if (*end == '%') {
+		v = v * (uint64_t)sysconf(_SC_PHYS_PAGES) / 100 * 4096;
+		end++;
+	}
+	int unit = *end | 32;
+	unsigned shift = unit == 'g' ? 30 : unit == 'm' ? 20 : unit == 'k' ? 10 : 0;
+	if (shift)
+		end++;
+	*ret = v << shift;
+	return *end ? -EINVAL : 0;
+}
+
+static int parse_id(const char *s, int base, uint32_t *ret)
+{
+	char *end;
+	unsigned long v = strtoul(s, &end, base);
+	*ret = (uint32_t)v;
+	return end == s || *end || v > UINT32_MAX ? -EINVAL : 0;
+}
+
+static int parse_data(const char *data, struct tmp_options *p)
 {
 	_cleanup_free_ char *copy = strdup(data ? data : "");
 	char *save = NULL;
-	if (!copy)
-		return -ENOMEM;
-	for (char *o = strtok_r(copy, ",", &save); o; o = strtok_r(NULL, ",", &save)) {
-		char *end = o;
-		if (str_has_prefix(o, "size=")) {
-			ts->max_bytes = strtoull(o + 5, &end, 10);
-			int unit = *end | 32;
-			ts->max_bytes <<= unit == 'g' ? 30 : unit == 'm' ? 20 : unit == 'k' ? 10 : 0;
-		} else if (str_has_prefix(o, "mode=")) {
-			*mode = (uint32_t)strtoul(o + 5, NULL, 8) & 07777;
-		} else if (str_has_prefix(o, "uid=")) {
-			*uid = (uint32_t)strtoul(o + 4, NULL, 10);
-		} else if (str_has_prefix(o, "gid=")) {
-			*gid = (uint32_t)strtoul(o + 4, NULL, 10);
-		}
+	uint64_t blocks;
+	int rc = copy ? 0 : -ENOMEM;
+	for (char *o = copy ? strtok_r(copy, ",", &save) : NULL; o && !rc; o = strtok_r(NULL, ",", &save)) {
+		if (str_has_prefix(o, "size="))
+			rc = parse_size(o + 5, &p->max_bytes);
+		else if (str_has_prefix(o, "nr_blocks=")) {
+			rc = parse_size(o + 10, &blocks);
+			p->max_bytes = blocks * 4096;
+		} else if (str_has_prefix(o, "nr_inodes="))
+			rc = parse_size(o + 10, &p->max_inodes);
+		else if (str_has_prefix(o, "mode=")) {
+			rc = parse_id(o + 5, 8, &p->mode);
+			p->mode &= 07777;
+		} else if (str_has_prefix(o, "uid="))
+			rc = parse_id(o + 4, 10, &p->uid);
+		else if (str_has_prefix(o, "gid="))
+			rc = parse_id(o + 4, 10, &p->gid);
+		else if (!str_has_prefix(o, "huge=") && !str_has_prefix(o, "mpol=") && strcmp(o, "inode32") && strcmp(o, "inode64") && strcmp(o, "seclabel"))
+			rc = -EINVAL;
 	}
+	return rc;
+}
+
+int tmpfs_reconfigure(struct super *sb, const char *data)
+{
+	struct tmp_super *ts = sb->priv;
+	struct tmp_options o = { .max_bytes = ts->max_bytes, .max_inodes = ts->max_inodes };
+	int rc = parse_data(data, &o);
+	if (rc)
+		return rc;
+	if ((o.max_bytes && o.max_bytes < ts->used) || (o.max_inodes && o.max_inodes < ts->inodes))
+		return -EINVAL;
+	ts->max_bytes = o.max_bytes;
+	ts->max_inodes = o.max_inodes;
 	return 0;
 }
+
+static int tmp_show_options(struct super *sb, char *buf, size_t size)
+{
+	const struct tmp_super *ts = sb->priv;
+	int n = 0;
+	*buf = 0;
+	if (ts->max_bytes)
+		n += snprintf(buf, size, ",size=%lluk", (unsigned long long)ts->max_bytes / 1024);
+	if (ts->max_inodes)
+		n += snprintf(buf + n, size - (size_t)n, ",nr_inodes=%llu", (unsigned long long)ts->max_inodes);
+	if ((sb->root->mode & 07777) != 01777)
+		n += snprintf(buf + n, size - (size_t)n, ",mode=%o", sb->root->mode & 07777);
+	return n;
+}
+static const struct super_ops tmp_super_ops = { .statfs = tmp_statfs, .destroy = tmp_destroy, .show_options = tmp_show_options };
 
 struct super *tmpfs_mount(const char *data, int *rc)
 {
 	struct tmp_super *ts = calloc(1, sizeof(*ts));
 	struct super *sb = super_new("tmpfs", &tmp_super_ops, SUPER_PINNED);
-	uint32_t mode = 01777, uid = 0, gid = 0;
-	if (!ts || !sb || (*rc = parse_data(data, ts, &mode, &uid, &gid)) < 0)
+	struct tmp_options o = { .mode = 01777 };
+	*rc = -ENOMEM;
+	if (!ts || !sb || (*rc = parse_data(data, &o)) < 0) {
+		free(ts);
+		free(sb);
 		return NULL;
+	}
+	*ts = (struct tmp_super){ .max_bytes = o.max_bytes, .max_inodes = o.max_inodes, .spill_fd = -EBADF };
 	sb->priv = ts;
-	if ((*rc = make(NULL, NULL, S_IFDIR | mode, 0, sb, &sb->root)) < 0)
+	if ((*rc = make(NULL, NULL, S_IFDIR | o.mode, 0, sb, &sb->root)) < 0)
 		return NULL;
-	sb->root->uid = uid;
-	sb->root->gid = gid;
+	sb->root->uid = o.uid;
+	sb->root->gid = o.gid;
 	if (!(sb->root_dentry = dentry_root(sb, inode_get(sb->root))))
 		return NULL;
 	return sb;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tier/sentry/gate/host.h"
+#include "tier/sentry/task/exit.h"
 #include "tier/sentry/vfs/vfs.h"
 
 enum { MAX_MAP_COUNT = 65530 /* vm.max_map_count: bounds the book */ };
@@ -26,6 +27,8 @@ struct mm *mm_new(void)
 
 static void vma_drop(struct vma *v)
 {
+	if (v->shm)
+		shm_detached(v->shm);
 	if (v->file)
 		file_put(v->file);
 }
@@ -56,6 +59,8 @@ struct mm *mm_dup(struct mm *m)
 		n->v[i].locked = false;
 		if (n->v[i].file)
 			file_get(n->v[i].file);
+		if (n->v[i].shm)
+			shm_attached(n->v[i].shm);
 	}
 	return n;
 }
@@ -148,6 +153,8 @@ static int split(struct mm *m, uint64_t addr)
 	b->off += addr - a->start;
 	if (b->file)
 		file_get(b->file);
+	if (b->shm)
+		shm_attached(b->shm);
 	return 0;
 }
 

@@ -6,6 +6,8 @@
 
 #include "tier/sentry/gate/host.h"
 #include "tier/sentry/mm/mm.h"
+#include "tier/sentry/task/exit.h"
+#include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
 
@@ -22,8 +24,8 @@ static int check_flags(struct task *t, const struct clone_args_k *c)
 		return -EINVAL;
 	if ((f & CLONE_PARENT) && t->proc == K.init)
 		return -EINVAL;
-	if (f & NS_FLAGS)
-		return capable(t, CAP_SYS_ADMIN) ? -EINVAL : -EPERM;
+	if ((f & (CLONE_NEWUSER | CLONE_FS)) == (CLONE_NEWUSER | CLONE_FS) || (f & (CLONE_NEWUSER | CLONE_THREAD)) == (CLONE_NEWUSER | CLONE_THREAD))
+		return -EINVAL;
 	/* memory is shared only with threads and with a vfork child (until its exec) */
 	return 0;
 }
@@ -31,7 +33,22 @@ static int check_flags(struct task *t, const struct clone_args_k *c)
 static int share(struct task *t, struct task *n, const struct clone_args_k *c)
 {
 	uint64_t f = c->flags;
-	n->cred = cred_get(t->cred);
+	if (!(n->cred = f & CLONE_NEWUSER ? cred_dup(t->cred) : cred_get(t->cred)))
+		return -ENOMEM;
+	int rc = f & CLONE_NEWUSER ? userns_create(t, n->cred) : 0;
+	if (rc)
+		return rc;
+	if (f & NS_FLAGS & ~(uint64_t)CLONE_NEWUSER) {
+		/* the new namespaces belong to the new user namespace, in which their maker has all capabilities */
+		if (!(f & CLONE_NEWUSER) && !ns_capable_here(t, CAP_SYS_ADMIN))
+			return -EPERM;
+		if (f & (CLONE_NEWPID | CLONE_NEWNET))
+			return -EINVAL;
+		if (!(n->ns = nsproxy_copy(t->ns, f, n->cred->user)))
+			return -ENOMEM;
+	} else {
+		n->ns = nsproxy_get(t->ns);
+	}
 	if (f & CLONE_FILES) {
 		n->files = t->files;
 		n->files->refs++;
@@ -44,6 +61,8 @@ static int share(struct task *t, struct task *n, const struct clone_args_k *c)
 	} else if (!(n->fs = fs_context_dup(t->fs))) {
 		return -ENOMEM;
 	}
+	if ((f & CLONE_NEWNS) && (rc = fs_unshare_mounts(n->fs, n->cred->user)) < 0)
+		return rc;
 	if (f & CLONE_VM) {
 		n->mm = t->mm;
 		n->mm->refs++;
@@ -64,7 +83,7 @@ static int share(struct task *t, struct task *n, const struct clone_args_k *c)
 	n->blocked = t->blocked;
 	n->no_new_privs = t->no_new_privs;
 	n->seccomp_mode = t->seccomp_mode;
-	n->seccomp = t->seccomp;
+	n->seccomp = t->seccomp ? seccomp_get(t->seccomp) : NULL;
 	n->personality = t->personality;
 	n->timer_slack = t->timer_slack;
 	n->sched_policy = t->sched_policy;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 
 struct cred *cred_new_root(void)
@@ -12,6 +13,7 @@ struct cred *cred_new_root(void)
 	if (!c)
 		return NULL;
 	c->refs = 1;
+	c->user = userns_get(&init_userns);
 	c->cap_permitted = c->cap_effective = c->cap_bounding = CAP_ALL_;
 	return c;
 }
@@ -26,6 +28,7 @@ void cred_put(struct cred *c)
 {
 	if (c && --c->refs == 0) {
 		free(c->groups);
+		userns_put(c->user);
 		free(c);
 	}
 }
@@ -38,9 +41,11 @@ struct cred *cred_dup(const struct cred *c)
 	*n = *c;
 	n->refs = 1;
 	n->groups = NULL; /* an empty list may have memory of its own too */
+	userns_get(n->user);
 	if (c->n_groups) {
 		n->groups = malloc(c->n_groups * sizeof(*n->groups));
 		if (!n->groups) {
+			userns_put(n->user);
 			free(n);
 			return NULL;
 		}
@@ -68,5 +73,5 @@ bool cred_in_group(const struct cred *c, uint32_t gid)
 
 bool capable(const struct task *t, unsigned cap)
 {
-	return cred_cap(t->cred, cap);
+	return t->cred->user == &init_userns && cred_cap(t->cred, cap);
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct task;
+struct userns;
 
 enum { NGROUPS_MAX_ = 65536 };
 
@@ -15,6 +16,7 @@ struct cred {
 	uint32_t uid, euid, suid, fsuid, gid, egid, sgid, fsgid;
 	uint64_t cap_inheritable, cap_permitted, cap_effective, cap_bounding, cap_ambient;
 	uint32_t securebits;
+	struct userns *user; /* referenced; ids above are global (task/ns.h), capabilities are over this namespace */
 	uint32_t *groups; /* owned */
 	uint32_t n_groups;
 };
@@ -27,6 +29,6 @@ struct cred *cred_dup(const struct cred *c);           /* NULL: no memory */
 void cred_install(struct task *t, struct cred *c);     /* takes the reference */
 bool cred_in_group(const struct cred *c, uint32_t gid); /* fsgid or supplementary */
 static inline bool cred_cap(const struct cred *c, unsigned cap) { return c->cap_effective >> cap & 1; }
-bool capable(const struct task *t, unsigned cap);
+bool capable(const struct task *t, unsigned cap); /* over the sandbox as a whole: never from a user namespace inside */
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "tier/sentry/task/exec.h"
 #include "tier/sentry/task/exit.h"
+#include "tier/sentry/task/ns.h"
 #include "tier/sentry/vfs/vfs.h"
 
 enum { SCRIPT_DEPTH = 4, SCRIPT_LINE = 256 };
@@ -137,14 +138,16 @@ static int new_cred(struct task *t, struct bin *b)
 	struct kstat st;
 	if (!c)
 		return -ENOMEM;
+	const uint32_t root = ns_from_uid(c->user, 0);
 	bool nosuid = t->no_new_privs || (b->exe->path.mnt && (b->exe->path.mnt->flags & MS_NOSUID));
 	bool setid = false;
 	if (!nosuid && inode_getattr(b->exe->inode, &st) == 0) {
-		if (st.mode & S_ISUID) {
+		bool mapped = ns_to_uid(c->user, st.uid) != NO_ID && ns_to_gid(c->user, st.gid) != NO_ID;
+		if (mapped && (st.mode & S_ISUID)) {
 			c->euid = st.uid;
 			setid = true;
 		}
-		if ((st.mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP)) {
+		if (mapped && (st.mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP)) {
 			c->egid = st.gid;
 			setid = true;
 		}
@@ -157,9 +160,9 @@ static int new_cred(struct task *t, struct bin *b)
 	bool noroot = c->securebits & 1;
 	uint64_t f_permitted = 0, f_inheritable = 0;
 	bool f_effective = false;
-	if (!noroot && (c->euid == 0 || c->uid == 0)) {
+	if (!noroot && (c->euid == root || c->uid == root)) {
 		f_permitted = f_inheritable = CAP_ALL_;
-		f_effective = c->euid == 0;
+		f_effective = c->euid == root;
 	}
 	c->cap_permitted = (o->cap_inheritable & f_inheritable) | (f_permitted & o->cap_bounding) | c->cap_ambient;
 	c->cap_effective = f_effective ? c->cap_permitted : c->cap_ambient;
@@ -294,8 +297,8 @@ static int build_stack(struct task *t, const struct bin *b, char **envp, const s
 	uint64_t aux[][2] = {
 		{ gate_layout.vdso ? AT_SYSINFO_EHDR : AT_IGNORE, gate_layout.vdso }, { 51 /* AT_MINSIGSTKSZ */, getauxval(51) ? getauxval(51) : 2048 },
 		{ AT_HWCAP, getauxval(AT_HWCAP) }, { AT_PAGESZ, 4096 }, { AT_CLKTCK, 100 }, { AT_PHDR, img->phdr }, { AT_PHENT, sizeof(Elf64_Phdr) },
-		{ AT_PHNUM, img->phnum }, { AT_BASE, img->interp_base }, { AT_FLAGS, 0 }, { AT_ENTRY, img->entry }, { AT_UID, c->uid }, { AT_EUID, c->euid },
-		{ AT_GID, c->gid }, { AT_EGID, c->egid }, { AT_SECURE, b->secure }, { AT_RANDOM, random }, { AT_HWCAP2, getauxval(AT_HWCAP2) },
+		{ AT_PHNUM, img->phnum }, { AT_BASE, img->interp_base }, { AT_FLAGS, 0 }, { AT_ENTRY, img->entry }, { AT_UID, uid_shown(t, c->uid) }, { AT_EUID, uid_shown(t, c->euid) },
+		{ AT_GID, gid_shown(t, c->gid) }, { AT_EGID, gid_shown(t, c->egid) }, { AT_SECURE, b->secure }, { AT_RANDOM, random }, { AT_HWCAP2, getauxval(AT_HWCAP2) },
 		{ AT_EXECFN, execfn }, { AT_PLATFORM, platform }, { AT_NULL, 0 },
 	};
 	size_t words = 1 + argc + 1 + envc + 1;

@@ -210,7 +210,6 @@ void task_exit(struct task *t)
 	grants_drop_task(t);
 	if (t->mm && t->mm->map_owner == t)
 		mm_unlock(t);
-	seccomp_task_exit(t);
 	ipc_task_exit(t, last);
 	if (last) {
 		if (t->as)

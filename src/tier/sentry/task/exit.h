@@ -14,7 +14,16 @@ void tty_session_gone(struct session *s);          /* fs/tty.c: SIGHUP to the fo
 void posix_timers_drop(struct process *p);         /* sys_timer.c */
 void control_exec_done(struct process *p, int status); /* control.c */
 void signalfd_notify(struct process *p);           /* fs/eventfds.c: something was queued */
-void seccomp_task_exit(struct task *t);            /* sys_seccomp.c */
-void ipc_task_exit(struct task *t, bool last);     /* sys_ipc.c: semaphore undo */
+struct seccomp_filter;
+void seccomp_put(struct seccomp_filter *f);        /* sys_seccomp.c */
+struct seccomp_filter *seccomp_get(struct seccomp_filter *f);
+/* Does the task's filter let its call through? false: *ret is the answer (or the task is on its way out). */
+bool seccomp_allows(struct task *t, long *ret);
+long seccomp_prctl(struct task *t, uint64_t mode, uint64_t prog);
+void ipc_task_exit(struct task *t, bool last);     /* sys_sem.c: semaphore undo */
+void sem_undo_now(struct task *t);
+struct shm_segment;
+void shm_attached(struct shm_segment *s);          /* sys_shm.c */
+void shm_detached(struct shm_segment *s);
 
 #endif

@@ -12,6 +12,8 @@
 #include "tier/sentry/gate/host.h"
 #include "tier/sentry/mm/mm.h"
 #include "tier/sentry/service.h"
+#include "tier/sentry/task/exit.h"
+#include "tier/sentry/task/ns.h"
 #include "tier/sentry/vfs/vfs.h"
 
 __thread struct task *current_task;
@@ -70,6 +72,10 @@ void task_free(struct task *t)
 		fdtable_put(t, t->files);
 	if (t->fs)
 		fs_context_put(t->fs);
+	if (t->ns)
+		nsproxy_put(t->ns);
+	if (t->seccomp)
+		seccomp_put(t->seccomp);
 	if (t->mm)
 		mm_put(t->mm);
 	if (t->sighand)

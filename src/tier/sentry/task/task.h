@@ -18,6 +18,8 @@ struct mm;
 struct tty;
 struct host_as;
 struct grant;
+struct nsproxy;
+struct seccomp_filter;
 
 enum { PID_MAX_ = 32768 /* as Linux's default: a full table makes fork fail with EAGAIN, not the sentry grow */ };
 
@@ -94,6 +96,7 @@ struct task {
 	struct cred *cred;
 	struct fdtable *files;
 	struct fs_context *fs;
+	struct nsproxy *ns;
 	struct mm *mm;
 	struct sighand *sighand;
 	struct sigpending pending;
@@ -104,7 +107,7 @@ struct task {
 	uint64_t clear_child_tid, set_child_tid, robust_list;
 	bool never_ran;               /* clone failed after the twin was made */
 	bool no_new_privs;
-	int seccomp_mode; void *seccomp;
+	int seccomp_mode; struct seccomp_filter *seccomp; /* sys_seccomp.c; referenced */
 	/* current call */
 	uint64_t nr, args[6];
 	bool in_syscall, no_result;   /* no_result: registers were set by the handler (sigreturn, execve) */

@@ -164,6 +164,17 @@ struct fs_context *fs_context_dup(struct fs_context *f)
 	return n;
 }
 
+int fs_unshare_mounts(struct fs_context *f, struct userns *user)
+{
+	struct path *both[] = { &f->root, &f->cwd };
+	struct mntns *n = mntns_dup(f->ns, user, both, 2);
+	if (!n)
+		return -ENOMEM;
+	mntns_put(f->ns);
+	f->ns = n;
+	return 0;
+}
+
 void fs_context_put(struct fs_context *f)
 {
 	if (--f->refs)

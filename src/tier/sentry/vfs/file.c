@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
 
@@ -50,6 +51,8 @@ void file_put(struct file *f)
 		f->inode->writers--;
 	if (f->deny_write)
 		f->inode->writers++;
+	if (f->counted)
+		f->path.mnt->writers--;
 	if (f->host_fd >= 0)
 		close(f->host_fd);
 	path_put(&f->path);
@@ -150,8 +153,11 @@ int file_open(struct task *t, const struct path *p, unsigned flags, bool checked
 		file_put(f);
 		return rc;
 	}
-	if (f->can_write && is_reg(i))
+	if (f->can_write && is_reg(i)) {
 		i->writers++;
+		f->counted = true;
+		p->mnt->writers++;
+	}
 	if ((flags & O_TRUNC) && is_reg(i)) {
 		struct iattr a = { .valid = ATTR_SIZE | ATTR_MTIME, .size = 0 };
 		clock_gettime(CLOCK_REALTIME, &a.mtime);
@@ -376,7 +382,7 @@ int file_anon_path(const struct file *f, struct path *ret)
 	if (!m) {
 		struct inode *root = inode_new(anon_super, S_IFDIR | 0500, NULL, NULL);
 		struct dentry *d = root ? dentry_root(anon_super, root) : NULL;
-		if (!(ns = mntns_new()) || !d || mntns_attach(ns, anon_super, d, NULL, 0, "anon", &m) < 0)
+		if (!(ns = mntns_new(&init_userns)) || !d || mntns_attach(ns, anon_super, d, NULL, 0, "anon", &m) < 0)
 			return -ENOMEM;
 		m->ns = NULL;
 	}

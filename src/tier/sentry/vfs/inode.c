@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
+#include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
 
@@ -54,6 +56,21 @@ void inode_touch(struct inode *i, unsigned which)
 		i->ctime = now;
 }
 
+void file_accessed(struct file *f)
+{
+	struct inode *i = f->inode;
+	unsigned long flags = f->path.mnt ? f->path.mnt->flags : MS_RELATIME;
+	if ((f->flags & O_NOATIME) || (flags & MS_NOATIME) || ((flags & MS_NODIRATIME) && is_dir(i)) || (f->path.mnt && mnt_want_write(&f->path) < 0))
+		return;
+	if (flags & MS_RELATIME) { /* at most once a day unless the file changed since (mount(8)) */
+		struct timespec now;
+		clock_gettime(CLOCK_REALTIME_COARSE, &now);
+		if (ts_ns(i->atime) > ts_ns(i->mtime) && ts_ns(i->atime) > ts_ns(i->ctime) && now.tv_sec - i->atime.tv_sec < 86400)
+			return;
+	}
+	inode_touch(i, ATTR_ATIME);
+}
+
 void stat_to_kstat(const struct stat *st, struct kstat *k)
 {
 	*k = (struct kstat){ .ino = st->st_ino, .nlink = st->st_nlink, .size = (uint64_t)st->st_size, .blocks = (uint64_t)st->st_blocks,
@@ -84,6 +101,8 @@ int cred_permission(const struct cred *c, struct inode *i, int mask)
 		bits = st.mode >> 3 & 7;
 	if ((bits & (unsigned)mask) == (unsigned)mask)
 		return 0;
+	if (ns_to_uid(c->user, st.uid) == NO_ID || ns_to_gid(c->user, st.gid) == NO_ID)
+		return -EACCES; /* no capability of a user namespace reaches owners that it does not map */
 	if (S_ISDIR(st.mode)) {
 		if (cred_cap(c, CAP_DAC_OVERRIDE))
 			return 0;
@@ -113,7 +132,7 @@ bool inode_owner_or_cap(const struct task *t, const struct inode *i)
 	struct inode *w = container_of(&i->refs, struct inode, refs);
 	if (inode_getattr(w, &st) < 0)
 		return false;
-	return t->cred->fsuid == st.uid || capable(t, CAP_FOWNER);
+	return t->cred->fsuid == st.uid || (ns_to_uid(t->cred->user, st.uid) != NO_ID && ns_capable_here(t, CAP_FOWNER));
 }
 
 void inode_new_owner(struct task *t, struct inode *dir, uint32_t *mode, uint32_t *uid, uint32_t *gid)
@@ -126,7 +145,7 @@ void inode_new_owner(struct task *t, struct inode *dir, uint32_t *mode, uint32_t
 		if (S_ISDIR(*mode))
 			*mode |= S_ISGID;
 	}
-	if (!S_ISDIR(*mode) && (*mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && !cred_in_group(t->cred, *gid) && !capable(t, CAP_FSETID))
+	if (!S_ISDIR(*mode) && (*mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && !cred_in_group(t->cred, *gid) && !capable_over(t, CAP_FSETID, *uid, *gid))
 		*mode &= ~(uint32_t)S_ISGID;
 }
 
@@ -136,7 +155,7 @@ int dir_may_delete(struct task *t, struct inode *dir, struct inode *victim)
 	int rc = inode_permission(t, dir, W_OK | X_OK);
 	if (rc || (rc = inode_getattr(dir, &d)) || (rc = inode_getattr(victim, &v)))
 		return rc;
-	if ((d.mode & S_ISVTX) && t->cred->fsuid != v.uid && t->cred->fsuid != d.uid && !capable(t, CAP_FOWNER))
+	if ((d.mode & S_ISVTX) && t->cred->fsuid != v.uid && t->cred->fsuid != d.uid && !capable_over(t, CAP_FOWNER, v.uid, v.gid))
 		return -EPERM;
 	return 0;
 }
@@ -165,14 +184,15 @@ int inode_setattr(struct task *t, struct inode *i, struct iattr *a)
 	if ((a->valid & (ATTR_MODE | ATTR_UID | ATTR_GID)) && (i->inode_flags & INODE_IMMUTABLE))
 		return -EPERM;
 	if (a->valid & ATTR_MODE) {
-		if (t->cred->fsuid != st.uid && !capable(t, CAP_FOWNER))
+		if (t->cred->fsuid != st.uid && !capable_over(t, CAP_FOWNER, st.uid, st.gid))
 			return -EPERM;
-		if (!cred_in_group(t->cred, a->valid & ATTR_GID ? a->gid : st.gid) && !capable(t, CAP_FSETID))
+		if (!cred_in_group(t->cred, a->valid & ATTR_GID ? a->gid : st.gid) && !capable_over(t, CAP_FSETID, st.uid, st.gid))
 			a->mode &= ~(uint32_t)S_ISGID;
 	}
-	if ((a->valid & ATTR_UID) && !capable(t, CAP_CHOWN) && (t->cred->fsuid != st.uid || a->uid != st.uid))
+	bool may_chown = capable_over(t, CAP_CHOWN, st.uid, st.gid);
+	if ((a->valid & ATTR_UID) && !may_chown && (t->cred->fsuid != st.uid || a->uid != st.uid))
 		return -EPERM;
-	if ((a->valid & ATTR_GID) && !capable(t, CAP_CHOWN) &&
+	if ((a->valid & ATTR_GID) && !may_chown &&
 	    (t->cred->fsuid != st.uid || (a->gid != st.gid && !cred_in_group(t->cred, a->gid))))
 		return -EPERM;
 	if ((a->valid & (ATTR_UID | ATTR_GID)) && !(a->valid & ATTR_MODE) && S_ISREG(st.mode)) {

@@ -25,6 +25,7 @@
 #include "tier/sentry/task/cred.h"
 
 struct task;
+struct userns;
 struct super;
 struct pipe;
 struct unix_sock;
@@ -33,7 +34,7 @@ struct inode;
 struct dentry;
 struct mount;
 
-enum { DT_DIR_ = 4 };
+enum { DT_CHR_ = 2, DT_DIR_ = 4 };
 enum { NAME_MAX_ = 255, PATH_MAX_ = 4096, SYMLINKS_MAX = 40, FD_MAX = 1 << 20 /* bounds a table */ };
 
 /* ---- super blocks and mounts --------------------------------------------------------------------------------------- */
@@ -70,9 +71,14 @@ struct mount {
 	unsigned long flags;        /* MS_RDONLY|MS_NOSUID|MS_NODEV|MS_NOEXEC|MS_NOATIME... */
 	char *source;
 	struct mntns *ns;           /* NULL: detached */
-	struct list ns_node;
+	struct list ns_node, all;
+	int group, master;          /* peer group, group that it is a slave of; 0: none */
+	bool unbindable, expiring;
+	unsigned writers;           /* files open for writing: no change to read-only */
+	bool locked;                /* came from a more privileged namespace: neither removed nor (locked_flags) loosened here */
+	unsigned long locked_flags;
 };
-struct mntns { unsigned refs; struct mount *root; struct list mounts; };
+struct mntns { unsigned refs; uint32_t inum; struct userns *user; struct mount *root; struct list mounts; unsigned n_mounts; };
 
 struct path { struct mount *mnt; struct dentry *d; };
 #define PATH_NONE { NULL, NULL }
@@ -85,11 +91,21 @@ struct super *super_new(const char *type, const struct super_ops *ops, unsigned 
 void super_put(struct super *sb);
 /* New mount of sb at `at` (NULL: becomes the root of ns). */
 int mntns_attach(struct mntns *ns, struct super *sb, struct dentry *root, const struct path *at, unsigned long flags, const char *source, struct mount **ret_borrowed);
-int mount_detach(struct mount *m, bool lazy);
+/* refs_of_caller: references that do not make it busy. Peers of its place lose theirs too. */
+int mount_detach(struct mount *m, bool lazy, unsigned refs_of_caller);
+enum { MOUNTS_MAX = 100000 /* fs.mount-max of Linux */, COPY_TREE = 1, COPY_UNBINDABLE = 2, COPY_LOCK = 4 };
+/* A detached copy of m from `root` on (COPY_TREE: with what is mounted below) as a tree of its own. */
+int mount_copy(struct mount *m, struct dentry *root, unsigned how, struct userns *user, struct mntns **ret, struct path *fixup[], size_t n_fixup);
+/* Attach a detached tree; takes it, even on failure. Propagates to the peers of the place. */
+int mount_graft(struct mntns *tree, const struct path *at);
+int mount_lift(struct mount *top, struct mntns **ret);
+void mntns_swap(struct mntns *ns, struct mntns *tree, struct mntns *rest);
+void mount_set_propagation(struct mount *m, unsigned long type); /* MS_SHARED ... */
 struct mount *mount_get(struct mount *m);
 void mount_put(struct mount *m);
-struct mntns *mntns_new(void);
-struct mntns *mntns_dup(struct mntns *ns, struct path *fixup[], size_t n_fixup);
+struct mntns *mntns_new(struct userns *user);
+/* A copy that belongs to `user`; paths into the old one (roots, working directories) are moved to the copies. */
+struct mntns *mntns_dup(struct mntns *ns, struct userns *user, struct path *fixup[], size_t n_fixup);
 void mntns_put(struct mntns *ns);
 struct mount *mount_at(const struct path *p); /* topmost mounted on p, borrowed, or NULL */
 
@@ -156,6 +172,7 @@ enum { INODE_IMMUTABLE = 1, INODE_APPEND = 2, INODE_MEMFD = 4, INODE_ANON = 8 };
 struct inode *inode_new(struct super *sb, uint32_t mode, const struct inode_ops *ops, const struct file_ops *fops);
 struct inode *inode_get(struct inode *i);
 void inode_put(struct inode *i);
+void file_accessed(struct file *f);                /* atime, as the mount wants it (noatime, relatime) */
 void inode_touch(struct inode *i, unsigned which); /* ATTR_ATIME|ATTR_MTIME: now; ctime with mtime */
 int inode_getattr(struct inode *i, struct kstat *st);
 int inode_setattr(struct task *t, struct inode *i, struct iattr *a); /* with permission checks of chmod/chown/truncate */
@@ -257,6 +274,7 @@ struct file {
 	char *anon_name;            /* "pipe:[17]", "anon_inode:[eventpoll]"; owned; NULL: path */
 	bool noctty;                /* O_NOCTTY of the open that makes it */
 	bool deny_write;            /* an execve's reference */
+	bool counted;               /* among its mount's writers */
 };
 struct file *file_new(struct inode *i, const struct file_ops *ops, unsigned flags); /* takes the inode reference, even on failure */
 struct file *file_get(struct file *f);
@@ -299,6 +317,7 @@ int fd_give(struct task *t, struct file *f, unsigned o_flags);
 struct fs_context { unsigned refs; struct path root, cwd; uint32_t umask; struct mntns *ns; };
 struct fs_context *fs_context_dup(struct fs_context *f);
 void fs_context_put(struct fs_context *f);
+int fs_unshare_mounts(struct fs_context *f, struct userns *user); /* a mount namespace of its own */
 
 /* ---- hooks of other families ----------------------------------------------------------------------------------------- */
 long fcntl_lock(struct task *t, struct file *f, unsigned cmd, uint64_t arg); /* vfs/locks.c */
@@ -309,6 +328,13 @@ void epoll_forget_file(struct file *f);
 
 /* ---- file systems ---------------------------------------------------------------------------------------------------- */
 struct super *hostfs_mount(int o_path_fd, bool readonly);    /* takes the fd */
+/* A new file system of a type that needs no device (vfs/fstypes.c). NULL: *rc. t: who asks, NULL: the container's configuration. */
+struct super *fs_make(struct task *t, const char *type, const char *data, int *rc);
+bool fs_type_known(const char *type);
+int fs_reconfigure(struct super *sb, const char *data); /* mount -o remount,DATA */
+void tmpfs_spill(struct super *sb, int dir_fd); /* large files go to unnamed files in this directory of the host; takes the fd */
+int tmpfs_reconfigure(struct super *sb, const char *data);
+struct super *overlay_mount(struct task *t, const char *data, int *rc);
 struct super *tmpfs_mount(const char *data, int *rc);
 struct super *procfs_mount(void);
 struct super *sysfs_mount(void);

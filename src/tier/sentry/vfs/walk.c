@@ -38,6 +38,8 @@ static int follow(struct walk *w, const struct path *p, const char *rest)
 	struct inode *i = p->d->inode;
 	if (w->flags & WALK_NO_SYMLINKS)
 		return -ELOOP;
+	if (p->mnt->flags & 256 /* MS_NOSYMFOLLOW */)
+		return -ELOOP;
 	if (++w->links > SYMLINKS_MAX)
 		return -ELOOP;
 	if (i->ops->magic) {
