@@ -256,12 +256,13 @@ long sys_sched_yield(struct task *t, const uint64_t *a)
 long sys_sched_getaffinity(struct task *t, const uint64_t *a)
 {
 	cpu_set_t set;
-	if ((int)a[0] && !task_by_tid((int)a[0]))
-		return -ESRCH;
-	set = K.cpus;
 	unsigned bytes = (K.n_cpus + 63) / 64 * 8;
-	if (a[1] < bytes || a[1] & 7)
+	const struct task *o = (int)a[0] ? task_by_tid((int)a[0]) : t;
+	if ((uint32_t)a[1] < bytes || a[1] & 7)
 		return -EINVAL;
+	if (!o)
+		return -ESRCH;
+	set = o->affinity ? *o->affinity : K.cpus;
 	return copyout(t, a[2], &set, bytes) < 0 ? -EFAULT : (long)bytes;
 }
 
@@ -271,11 +272,19 @@ long sys_sched_setaffinity(struct task *t, const uint64_t *a)
 	CPU_ZERO(&set);
 	if (copyin(t, &set, a[2], MIN(a[1], (uint64_t)sizeof(set))) < 0)
 		return -EFAULT;
-	if ((int)a[0] && !task_by_tid((int)a[0]))
+	struct task *o = (int)a[0] ? task_by_tid((int)a[0]) : t;
+	if (!o)
 		return -ESRCH;
+	if (t->cred->euid != o->cred->uid && t->cred->euid != o->cred->euid && !ns_capable(t, o->cred->user, CAP_SYS_NICE))
+		return -EPERM;
 	have = K.cpus;
 	CPU_AND(&set, &set, &have);
-	return CPU_COUNT(&set) ? 0 : -EINVAL; /* a hint: the host places twins and guests together */
+	if (!CPU_COUNT(&set))
+		return -EINVAL;
+	if (!o->affinity && !(o->affinity = malloc(sizeof(*o->affinity))))
+		return -ENOMEM;
+	*o->affinity = set; /* kept for the asking: the host places twins and guests together */
+	return 0;
 }
 
 static struct task *sched_task(struct task *t, uint64_t pid) { return (int)pid < 0 ? NULL : (int)pid ? task_by_tid((int)pid) : t; }

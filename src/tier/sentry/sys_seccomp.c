@@ -38,6 +38,14 @@ void seccomp_put(struct seccomp_filter *f)
 	}
 }
 
+unsigned seccomp_count(const struct seccomp_filter *f)
+{
+	unsigned n = 0;
+	for (; f; f = f->prev)
+		n++;
+	return n;
+}
+
 /* ---- checking (net/core/filter.c bpf_check_classic(), kernel/seccomp.c seccomp_check_filter()) ------------------------------- */
 
 static bool insn_known(const struct sock_filter *f)

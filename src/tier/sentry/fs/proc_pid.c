@@ -11,6 +11,7 @@
 #include "tier/sentry/fs/procfs.h"
 #include "tier/sentry/gate/host.h"
 #include "tier/sentry/mm/mm.h"
+#include "tier/sentry/task/exit.h"
 #include "tier/sentry/task/ns.h"
 
 #define SHOW(name) static int name(const struct proc_ctx *c, struct strbuf *b)
@@ -37,6 +38,32 @@ static uint64_t resident(const struct task *t)
 	if (proc_copy_host(name, &b) < 0 || sscanf(strbuf_str(&b), "%lu %lu %lu", &size, &rss, &shared) < 3)
 		return 0;
 	return rss;
+}
+
+/* Cpus_allowed as hexadecimal words and as ranges. */
+static void cpu_lists(const struct task *t, struct strbuf *b)
+{
+	const cpu_set_t *s = t->affinity ? t->affinity : &K.cpus;
+	strbuf_puts(b, "Cpus_allowed:\t");
+	for (unsigned w = (K.n_cpus + 31) / 32; w-- > 0;) {
+		uint32_t v = 0;
+		for (unsigned i = 0; i < 32; i++)
+			v |= CPU_ISSET(w * 32 + i, s) ? 1u << i : 0;
+		strbuf_printf(b, K.n_cpus >= 32 ? "%08x%s" : "%x%s", v, w ? "," : "\n");
+	}
+	strbuf_puts(b, "Cpus_allowed_list:\t");
+	const char *sep = "";
+	for (unsigned i = 0; i < K.n_cpus; i++) {
+		unsigned j = i;
+		while (CPU_ISSET(j, s) && j < K.n_cpus)
+			j++;
+		if (j == i)
+			continue;
+		strbuf_printf(b, j - i > 1 ? "%s%u-%u" : "%s%u", sep, i, j - 1);
+		sep = ",";
+		i = j;
+	}
+	strbuf_putc(b, '\n');
 }
 
 SHOW(show_status)
@@ -78,8 +105,13 @@ SHOW(show_status)
 		(unsigned long long)t->blocked, (unsigned long long)ignored, (unsigned long long)caught);
 	strbuf_printf(b, "CapInh:\t%016llx\nCapPrm:\t%016llx\nCapEff:\t%016llx\nCapBnd:\t%016llx\nCapAmb:\t%016llx\n", (unsigned long long)k->cap_inheritable,
 		(unsigned long long)k->cap_permitted, (unsigned long long)k->cap_effective, (unsigned long long)k->cap_bounding, (unsigned long long)k->cap_ambient);
-	return strbuf_printf(b, "NoNewPrivs:\t%d\nSeccomp:\t%d\nSeccomp_filters:\t0\nCpus_allowed_list:\t0\nMems_allowed_list:\t0\n"
-		"voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n", t->no_new_privs, t->seccomp_mode);
+	strbuf_printf(b, "NoNewPrivs:\t%d\nSeccomp:\t%d\nSeccomp_filters:\t%u\nSpeculation_Store_Bypass:\tvulnerable\n", t->no_new_privs, t->seccomp_mode,
+		seccomp_count(t->seccomp));
+	cpu_lists(t, b);
+	struct rusage ru;
+	process_rusage(p, &ru);
+	return strbuf_printf(b, "Mems_allowed:\t00000001\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t%ld\nnonvoluntary_ctxt_switches:\t%ld\n", ru.ru_nvcsw,
+		ru.ru_nivcsw);
 }
 
 SHOW(show_stat)

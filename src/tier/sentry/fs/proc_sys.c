@@ -21,7 +21,7 @@ SHOW(show_meminfo) { (void)c; return proc_copy_host("meminfo", b); }
 SHOW(show_loadavg) { (void)c; return strbuf_printf(b, "0.00 0.00 0.00 1/%llu %d\n", (unsigned long long)K.n_tasks, 1); }
 LINE(show_version, "%s version %s (tierce) %s\n", K.uts.sysname, K.uts.release, K.uts.version)
 LINE(show_cmdline, "tierce\n")
-LINE(show_filesystems, "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\toverlay\nnodev\tmqueue\n")
+LINE(show_filesystems, "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\tramfs\nnodev\tcgroup2\nnodev\toverlay\nnodev\tmqueue\n")
 LINE(show_devices, "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n")
 LINE(show_empty, "%s", "")
 
@@ -109,24 +109,73 @@ LINE(show_nr_open, "1048576\n")
 LINE(show_file_max, "9223372036854775807\n")
 LINE(show_file_nr, "0\t0\t9223372036854775807\n")
 LINE(show_core_pattern, "core\n")
-LINE(show_sem, "32000\t1024000000\t500\t32000\n")
-LINE(show_shmmax, "18446744073692774399\n")
-LINE(show_shmmni, "4096\n")
-LINE(show_msgmax, "8192\n")
-LINE(show_msgmnb, "16384\n")
-LINE(show_msgmni, "32000\n")
+/* ---- limits of System V IPC: of the reader's namespace, written by whoever is privileged over it ------------------------------------ */
+
+static int may_tune(const struct proc_ctx *c) { return ns_capable(c->reader, ipc_of(c->reader)->user, CAP_SYS_ADMIN) ? 0 : -EPERM; }
+
+/* One number within [lo, hi]. */
+static ssize_t store_number(const struct proc_ctx *c, const char *s, size_t n, uint64_t lo, uint64_t hi, uint64_t *ret)
+{
+	char *end;
+	uint64_t v = strtoull(s, &end, 10);
+	int rc = may_tune(c);
+	if (!rc && (end == s || (*end && *end != '\n') || *s == '-' || v < lo || v > hi))
+		rc = -EINVAL;
+	if (!rc)
+		*ret = v;
+	return rc ? rc : (ssize_t)n;
+}
+#define IPC_NUMBER(name, field, lo, hi) \
+	SHOW(show_##name) { return strbuf_printf(b, "%lld\n", (long long)ipc_of(c->reader)->field); } \
+	static ssize_t store_##name(const struct proc_ctx *c, const char *s, size_t n) \
+	{ \
+		uint64_t v; \
+		ssize_t r = store_number(c, s, n, lo, hi, &v); \
+		if (r > 0) \
+			ipc_of(c->reader)->field = (__typeof__(ipc_of(c->reader)->field))v; \
+		return r; \
+	}
+IPC_NUMBER(msgmax, msg_max, 0, INT32_MAX)
+IPC_NUMBER(msgmnb, msg_mnb, 0, INT32_MAX)
+IPC_NUMBER(msgmni, msg_mni, 0, IPC_MAX)
+IPC_NUMBER(shmmni, shm_mni, 0, IPC_MAX)
+IPC_NUMBER(msg_next_id, msg.next_id, 0, INT32_MAX)
+IPC_NUMBER(sem_next_id, sem.next_id, 0, INT32_MAX)
+IPC_NUMBER(shm_next_id, shm.next_id, 0, INT32_MAX)
+#define IPC_SIZE(name, field) \
+	SHOW(show_##name) { return strbuf_printf(b, "%llu\n", (unsigned long long)ipc_of(c->reader)->field); } \
+	static ssize_t store_##name(const struct proc_ctx *c, const char *s, size_t n) { return store_number(c, s, n, 0, UINT64_MAX, &ipc_of(c->reader)->field); }
+IPC_SIZE(shmmax, shm_max)
+IPC_SIZE(shmall, shm_all)
+SHOW(show_sem)
+{
+	const int *v = ipc_of(c->reader)->sem_ctls;
+	return strbuf_printf(b, "%d\t%d\t%d\t%d\n", v[0], v[1], v[2], v[3]);
+}
+static ssize_t store_sem(const struct proc_ctx *c, const char *s, size_t n)
+{
+	int v[4], rc = may_tune(c);
+	if (!rc && (sscanf(s, "%d %d %d %d", &v[0], &v[1], &v[2], &v[3]) != 4 || v[0] < 0 || v[1] < 0 || v[2] < 0 || v[3] < 0 || v[3] > IPC_MAX))
+		rc = -EINVAL;
+	if (!rc)
+		memcpy(ipc_of(c->reader)->sem_ctls, v, sizeof(v));
+	return rc ? rc : (ssize_t)n;
+}
+#define IPC_FILE(n) W(#n, show_##n, store_##n)
 LINE(show_ports, "32768\t60999\n")
 LINE(show_threads, "%d\n", PID_MAX_)
 
 static const struct proc_entry random_dir[] = { F("boot_id", show_boot_id), F("entropy_avail", show_256), F("poolsize", show_256), F("uuid", show_uuid), { 0 } };
 static const struct proc_entry keys_dir[] = { F("maxkeys", show_0), { 0 } };
+LINE(show_actions, "kill_process kill_thread trap errno trace log allow\n")
+static const struct proc_entry seccomp_dir[] = { F("actions_avail", show_actions), F("actions_logged", show_actions), { 0 } };
 static const struct proc_entry kernel_dir[] = {
 	F("cap_last_cap", show_cap_last), W("core_pattern", show_core_pattern, store_ignore), W("domainname", show_domainname, store_domainname),
-	W("hostname", show_hostname, store_hostname), F("io_uring_disabled", show_2), D("keys", keys_dir), F("msgmax", show_msgmax), F("msgmnb", show_msgmnb),
-	F("msgmni", show_msgmni), F("ngroups_max", show_ngroups), F("osrelease", show_osrelease), F("ostype", show_ostype), F("overflowgid", show_overflow),
+	W("hostname", show_hostname, store_hostname), F("io_uring_disabled", show_2), D("keys", keys_dir), IPC_FILE(msg_next_id), IPC_FILE(msgmax), IPC_FILE(msgmnb),
+	IPC_FILE(msgmni), F("ngroups_max", show_ngroups), F("osrelease", show_osrelease), F("ostype", show_ostype), F("overflowgid", show_overflow),
 	F("overflowuid", show_overflow), F("perf_event_paranoid", show_2), F("pid_max", show_pid_max), D("random", random_dir), F("randomize_va_space", show_2),
-	F("sem", show_sem), F("shmall", show_shmmax), F("shmmax", show_shmmax), F("shmmni", show_shmmni), F("threads-max", show_threads),
-	F("unprivileged_userns_clone", show_0), F("version", show_kversion), F("yama", show_1), { 0 } };
+	D("seccomp", seccomp_dir), IPC_FILE(sem), IPC_FILE(sem_next_id), IPC_FILE(shm_next_id), IPC_FILE(shmall), IPC_FILE(shmmax), IPC_FILE(shmmni), F("threads-max", show_threads),
+	F("unprivileged_userns_clone", show_1), F("version", show_kversion), F("yama", show_1), { 0 } };
 static const struct proc_entry inotify_dir[] = { F("max_queued_events", show_4096), F("max_user_instances", show_256), F("max_user_watches", show_65536), { 0 } };
 static const struct proc_entry mqueue_dir[] = { F("msg_default", show_2), F("msg_max", show_256), F("queues_max", show_256), { 0 } };
 static const struct proc_entry epoll_dir[] = { F("max_user_watches", show_nr_open), { 0 } };
@@ -143,7 +192,8 @@ static const struct proc_entry ipv4_dir[] = { F("ip_local_port_range", show_port
 	F("tcp_syncookies", show_1), F("ip_forward", show_0), F("tcp_congestion_control", show_cc), { 0 } };
 static const struct proc_entry net_unix_dir[] = { F("max_dgram_qlen", show_256), { 0 } };
 static const struct proc_entry sysnet_dir[] = { D("core", core_dir), D("ipv4", ipv4_dir), D("unix", net_unix_dir), { 0 } };
-static const struct proc_entry user_dir[] = { F("max_user_namespaces", show_0), { 0 } };
+static const struct proc_entry user_dir[] = { F("max_ipc_namespaces", show_65536), F("max_mnt_namespaces", show_65536), F("max_user_namespaces", show_65536),
+	F("max_uts_namespaces", show_65536), { 0 } };
 const struct proc_entry proc_sys_entries[] = { D("fs", fs_dir), D("kernel", kernel_dir), D("net", sysnet_dir), D("user", user_dir), D("vm", vm_dir), { 0 } };
 
 static int host_net(const char *name, struct strbuf *b)
@@ -175,9 +225,14 @@ static ssize_t text_thread(const struct proc_ctx *c, char *buf, size_t size) { r
 static ssize_t text_mounts(const struct proc_ctx *c, char *buf, size_t size) { (void)c; return snprintf(buf, size, "self/mounts"); }
 static ssize_t text_net(const struct proc_ctx *c, char *buf, size_t size) { (void)c; return snprintf(buf, size, "self/net"); }
 
+SHOW(show_sem_list) { return sem_list(c->reader, b); }
+SHOW(show_msg_list) { return msg_list(c->reader, b); }
+SHOW(show_shm_list) { return shm_list(c->reader, b); }
+static const struct proc_entry sysvipc_dir[] = { F("msg", show_msg_list), F("sem", show_sem_list), F("shm", show_shm_list), { 0 } };
+
 const struct proc_entry proc_root_entries[] = {
 	F("cgroups", show_empty), F("cmdline", show_cmdline), F("cpuinfo", show_cpuinfo), F("devices", show_devices), F("filesystems", show_filesystems),
 	F("loadavg", show_loadavg), F("meminfo", show_meminfo), F("modules", show_empty), { "mounts", S_IFLNK | 0777, .text = text_mounts },
 	{ "net", S_IFLNK | 0777, .text = text_net }, F("partitions", show_empty), { "self", S_IFLNK | 0777, .text = text_self }, F("stat", show_stat),
-	F("swaps", show_empty), D("sys", proc_sys_entries), { "thread-self", S_IFLNK | 0777, .text = text_thread }, F("uptime", show_uptime),
+	F("swaps", show_empty), D("sys", proc_sys_entries), D("sysvipc", sysvipc_dir), { "thread-self", S_IFLNK | 0777, .text = text_thread }, F("uptime", show_uptime),
 	F("version", show_version), F("vmstat", show_empty), { 0 } };

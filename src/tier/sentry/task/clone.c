@@ -86,8 +86,12 @@ static int share(struct task *t, struct task *n, const struct clone_args_k *c)
 	n->seccomp = t->seccomp ? seccomp_get(t->seccomp) : NULL;
 	n->personality = t->personality;
 	n->timer_slack = t->timer_slack;
-	n->sched_policy = t->sched_policy;
-	n->sched_prio = t->sched_prio;
+	if (t->affinity && (n->affinity = malloc(sizeof(*n->affinity))))
+		*n->affinity = *t->affinity;
+	if (!t->sched_reset_on_fork) {
+		n->sched_policy = t->sched_policy;
+		n->sched_prio = t->sched_prio;
+	}
 	n->ioprio = t->ioprio;
 	if (!(f & CLONE_VM) || (f & CLONE_VFORK)) { /* as Linux: kept unless memory is shared without vfork */
 		n->altstack_sp = t->altstack_sp;

@@ -86,6 +86,7 @@ void task_free(struct task *t)
 	gate_release(t);
 	pthread_cond_destroy(&t->cond);
 	free(t->buf);
+	free(t->affinity);
 	free(t);
 }
 

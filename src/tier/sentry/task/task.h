@@ -117,7 +117,10 @@ struct task {
 	int pdeath_signal;
 	unsigned timer_slack;
 	struct rusage ru_last;        /* at exit */
-	char sched_policy, sched_prio, ioprio;
+	char sched_policy, sched_prio;
+	unsigned short ioprio;
+	bool sched_reset_on_fork;
+	cpu_set_t *affinity;          /* owned; NULL: all */
 	void (*first)(struct task *); /* run by the twin before it serves (exec from outside) */
 	void *first_arg;
 	void *buf;                    /* I/O bounce buffer, TASK_BUF bytes, allocated on first use */
