@@ -29,7 +29,7 @@ long sys_mmap(struct task *t, const uint64_t *a)
 	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
 		if (addr % PAGE_SIZE_)
 			return -EINVAL;
-		if (mm_range_reserved(addr, PAGE_UP(len)))
+		if (mm_range_reserved(addr, PAGE_UP(len)) || patch_reserved(t->mm, addr, addr + PAGE_UP(len)))
 			return flags & MAP_FIXED_NOREPLACE ? -EEXIST : -ENOMEM;
 		if (addr < 65536)
 			return -EPERM;
@@ -69,7 +69,7 @@ long sys_mprotect(struct task *t, const uint64_t *a)
 		return -EINVAL;
 	if (!len)
 		return 0;
-	if (mm_range_reserved(a[0], len))
+	if (mm_range_reserved(a[0], len) || patch_reserved(t->mm, a[0], a[0] + len))
 		return -ENOMEM;
 	const struct vma *v = mm_find(t->mm, a[0]);
 	if (v && v->file && (v->flags & MAP_SHARED) && (a[2] & PROT_WRITE) && !v->file->can_write)
@@ -137,7 +137,13 @@ long sys_mremap(struct task *t, const uint64_t *a)
 	int rc = mm_lock(t);
 	if (rc)
 		return rc;
-	long r = gate_call(t, SYS_mremap, old, old_len, new_len, flags, to, 0);
+	if ((flags & MREMAP_FIXED) && patch_reserved(t->mm, to, to + new_len)) {
+		mm_unlock(t);
+		return -ENOMEM;
+	}
+	long r = patch_undo(t, old, old + old_len);
+	if (!r)
+		r = gate_call(t, SYS_mremap, old, old_len, new_len, flags, to, 0);
 	v = mm_find(t->mm, old);
 	if (v && (r >= 0 || r < -4095)) {
 		struct vma c = *v;
@@ -175,6 +181,8 @@ long sys_madvise(struct task *t, const uint64_t *a)
 			return 0;
 		if (mm_range_reserved(a[0], len))
 			return -EINVAL;
+		if (patch_reserved(t->mm, a[0], a[0] + len))
+			return -ENOMEM; /* there is a hole, as far as the guest knows */
 		return gate_call(t, SYS_madvise, a[0], len, a[2], 0, 0, 0);
 	case MADV_REMOVE: return -EINVAL;
 	case 100: case 101: return -EPERM; /* HWPOISON, SOFT_OFFLINE */

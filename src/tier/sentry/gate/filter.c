@@ -42,6 +42,7 @@ struct guest_rule {
 static const struct guest_rule rules[] = {
 	ROW(futex, 1, ~0, FUTEX_WAIT, ALLOW, "gate sleeps on its mailbox"),
 	ROW(futex, 1, ~0, FUTEX_WAKE, ALLOW, "gate wakes its twin"),
+	ROW(sched_yield, -1, 0, 0, ALLOW, "gate waits awake for its twin"),
 	ROW(rt_sigreturn, -1, 0, 0, ALLOW, "gate leaves the trap; restores only the caller's own registers and mask"),
 	ROW(mmap, 3, MAP_ANONYMOUS, MAP_ANONYMOUS, ALLOW, "anonymous memory of the caller"),
 	ROW(mmap, -1, 0, 0, NOTIF, "file memory and hello of new threads: the notifier compares with a grant"),

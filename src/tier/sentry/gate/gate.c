@@ -7,36 +7,28 @@
  *
  * Entry is always by signal on the slot's alternate stack with every signal blocked except the synchronous ones.
  */
-#include "tier/sentry/gate/gate.h"
-#include "tier/sentry/gate/gate_blob.h"
-
-#define GATE __attribute__((section("gate_text"), used))
-#define INLINE static inline __attribute__((always_inline))
-
-enum { NR_mmap = 9, NR_close = 3, NR_rt_sigreturn = 15, NR_clone = 56, NR_exit = 60, NR_sigaltstack = 131, NR_futex = 202 };
-enum { OP_WAIT = 0, OP_WAKE = 1 };
-
-INLINE long call6(long nr, long a, long b, long c, long d, long e, long f)
-{
-	long ret;
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-	__asm__ volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
-	return ret;
-}
+#include "tier/sentry/gate/inside.h"
 
 INLINE struct mailbox *slot_of(const void *p)
 {
 	return (struct mailbox *)((uintptr_t)p & ~(uintptr_t)(SLOT_SIZE - 1));
 }
 
-/* Post what is in the mailbox and wait for the answer. */
-GATE __attribute__((noinline)) static void roundtrip(struct mailbox *mb)
+enum { YIELD_EVERY = 8 };
+
+void GATE gate_roundtrip(struct mailbox *mb)
 {
 	__atomic_store_n(&mb->state, MB_REQUEST, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&mb->twin_sleeps, __ATOMIC_SEQ_CST))
 		call6(NR_futex, (long)&mb->state, OP_WAKE, 1, 0, 0, 0);
+	for (uint32_t i = 1, spin = mb->spin; i < spin && !__atomic_load_n(&mb->twin_slow, __ATOMIC_RELAXED); i++) {
+		if (__atomic_load_n(&mb->state, __ATOMIC_ACQUIRE) == MB_REPLY)
+			goto out;
+		if (i % YIELD_EVERY)
+			__builtin_ia32_pause();
+		else
+			call6(NR_sched_yield, 0, 0, 0, 0, 0, 0);
+	}
 	while (__atomic_load_n(&mb->state, __ATOMIC_ACQUIRE) != MB_REPLY) {
 		uint32_t seen;
 		__atomic_store_n(&mb->guest_sleeps, 1, __ATOMIC_SEQ_CST);
@@ -45,6 +37,7 @@ GATE __attribute__((noinline)) static void roundtrip(struct mailbox *mb)
 			call6(NR_futex, (long)&mb->state, OP_WAIT, seen, 0, 0, 0);
 	}
 	__atomic_store_n(&mb->guest_sleeps, 0, __ATOMIC_RELAXED);
+out:
 	__atomic_store_n(&mb->state, MB_RUN, __ATOMIC_RELAXED);
 }
 
@@ -116,33 +109,40 @@ __attribute__((noreturn)) INLINE void resume(uint64_t uc)
 	__builtin_unreachable();
 }
 
+int GATE gate_act(struct mailbox *mb)
+{
+	switch (mb->action) {
+	case MB_CALL:
+		mb->result = call6((long)mb->call_nr, (long)mb->call[0], (long)mb->call[1], (long)mb->call[2], (long)mb->call[3], (long)mb->call[4], (long)mb->call[5]);
+		break;
+	case MB_CLONE: mb->result = do_clone(mb); break;
+	case MB_SETFS:
+		__asm__ volatile("wrfsbase %0" : : "r"(mb->call[0]));
+		mb->result = 0;
+		break;
+	case MB_CMPXCHG: {
+		uint64_t fault;
+		mb->result = cmpxchg_guest(mb, (uint32_t *)mb->call[0], (uint32_t)mb->call[1], (uint32_t)mb->call[2], &fault);
+		mb->result2 = fault;
+		break;
+	}
+	default: return 0;
+	}
+	mb->kind = MB_RESULT;
+	return 1;
+}
+
 /* Ask, do what the answer says, until the answer is to go on. */
 GATE __attribute__((noinline, noreturn)) static void serve(struct mailbox *mb)
 {
 	for (;;) {
-		roundtrip(mb);
-		uint32_t action = mb->action;
-		if (action == MB_RESUME)
-			resume(mb->uc);
-		if (action == MB_CALL || action == MB_CALL_TAIL) {
-			long r = call6((long)mb->call_nr, (long)mb->call[0], (long)mb->call[1], (long)mb->call[2], (long)mb->call[3],
-				(long)mb->call[4], (long)mb->call[5]);
-			if (action == MB_CALL_TAIL) {
-				((struct gate_uc *)mb->uc)->regs.rax = (uint64_t)r;
-				resume(mb->uc);
-			}
-			mb->result = r;
-		} else if (action == MB_CLONE) {
-			mb->result = do_clone(mb);
-		} else if (action == MB_SETFS) {
-			__asm__ volatile("wrfsbase %0" : : "r"(mb->call[0]));
-			mb->result = 0;
-		} else if (action == MB_CMPXCHG) {
-			uint64_t fault;
-			mb->result = cmpxchg_guest(mb, (uint32_t *)mb->call[0], (uint32_t)mb->call[1], (uint32_t)mb->call[2], &fault);
-			mb->result2 = fault;
-		}
-		mb->kind = MB_RESULT;
+		gate_roundtrip(mb);
+		if (gate_act(mb))
+			continue;
+		if (mb->action == MB_CALL_TAIL)
+			((struct gate_uc *)mb->uc)->regs.rax = (uint64_t)call6((long)mb->call_nr, (long)mb->call[0], (long)mb->call[1], (long)mb->call[2],
+				(long)mb->call[3], (long)mb->call[4], (long)mb->call[5]);
+		resume(mb->uc);
 	}
 }
 
@@ -152,6 +152,8 @@ GATE __attribute__((noreturn)) void gate_child(struct mailbox *mb)
 	uint64_t ss[3] = { (uint64_t)mb + SLOT_STACK, 0, SLOT_STACK_END - SLOT_STACK };
 	__asm__ volatile("" : : "r"(ss) : "memory");
 	call6(NR_sigaltstack, (long)ss, 0, 0, 0, 0, 0);
+	if (mb->entry)
+		__asm__ volatile("wrgsbase %0" : : "r"(mb));
 	if (mb->hello_fork)
 		call6(NR_close, (int)mb->hello_fd, 0, 0, 0, 0, 0);
 	else
@@ -160,12 +162,29 @@ GATE __attribute__((noreturn)) void gate_child(struct mailbox *mb)
 	serve(mb);
 }
 
+/* Kicks are blocked while a handler of ours runs: here the thread was in a fast call. */
+INLINE int in_gate(uint64_t rip)
+{
+	uint64_t base = (uint64_t)gate_fast & ~(GATE_CODE_SIZE - 1);
+	return rip >= base && rip < base + GATE_CODE_SIZE;
+}
+
 /* Handler of SIGSYS, the kick and the synchronous signals. info and uc lie on the slot's stack. */
 GATE __attribute__((noreturn)) void gate_signal(int sig, void *info, struct gate_uc *uc)
 {
 	struct mailbox *mb = slot_of(uc);
 	const int32_t *si = info;
-	if (sig == 31) { /* SIGSYS */
+	if (sig == GATE_KICK && in_gate(uc->regs.rip)) { /* during a fast call: it looks at `kicked` before it returns to the guest */
+		mb->kicked = 1;
+		if (uc->regs.rip >= (uint64_t)gate_fast_check && uc->regs.rip < (uint64_t)gate_fast_end)
+			uc->regs.rip = (uint64_t)gate_fast_check;
+		resume((uint64_t)uc);
+	}
+	if (sig == 31 && uc->regs.rip == (uint64_t)gate_fast_trapped) {
+		mb->kind = MB_FRAME;
+		uc->regs.rip = uc->regs.rcx = mb->rip;
+		uc->regs.rax = mb->rax;
+	} else if (sig == 31) { /* SIGSYS */
 		mb->kind = MB_SYSCALL;
 		mb->nr = uc->regs.rax;
 		mb->args[0] = uc->regs.rdi;

@@ -6,7 +6,7 @@
  *     base             gate code (private, read+execute), GATE_CODE_SIZE
  *     base+CODE        the arena: GATE_SLOTS slots of SLOT_SIZE from one memfd per process (MAP_SHARED, sparse)
  *
- * A slot belongs to one host thread: mailbox page, alternate signal stack (so that the register frame that the kernel writes for a
+ * A slot belongs to one host thread (whose GS base is its address): mailbox page, alternate signal stack (so that the register frame that the kernel writes for a
  * trapped call is readable by the sentry without process_vm_readv), data window. Everything in a slot is writable by the guest:
  * the sentry reads a field once and validates it; nothing here is ever trusted to be what the gate wrote.
  */
@@ -24,12 +24,15 @@
 #define SLOT_WINDOW    0x10000ull  /* data window to the end of the slot */
 #define SLOT_WINDOW_SIZE (SLOT_SIZE - SLOT_WINDOW)
 
+#define FAST_STACK     0x1000ull   /* top of the stack of fast calls, which is the rest of the mailbox page */
+#define GATE_TRAP_NR   0x7f00000u  /* a call that no filter allows: a fast call asks for a frame */
+
 #define GATE_KICK 10 /* SIGUSR1: "look at your mailbox"; the only asynchronous host signal the guest ever gets */
 
 /* mailbox.state */
 enum { MB_RUN = 0, MB_REQUEST = 1, MB_REPLY = 2, MB_POKED = 3 };
 /* mailbox.kind: what the guest side asks */
-enum { MB_SYSCALL = 1, MB_FAULT, MB_KICKED, MB_RESULT, MB_HELLO, MB_FASTCALL };
+enum { MB_SYSCALL = 1, MB_FAULT, MB_KICKED, MB_RESULT, MB_HELLO, MB_FASTCALL, MB_FRAME };
 /* mailbox.action: what the sentry answers */
 enum {
 	MB_RESUME = 1, /* continue at the frame in uc */
@@ -37,9 +40,34 @@ enum {
 	MB_CLONE,      /* clone(call[0], call[1] = child stack, call[3] = ctid, call[4] = tls); child: see gate.c */
 	MB_SETFS,      /* wrfsbase call[0] */
 	MB_CMPXCHG,    /* 32-bit compare-exchange at call[0]: expected call[1], new call[2]; old value in result, result2 != 0 on fault */
-	MB_CALL_TAIL,  /* make one host call, put its result into the frame's return register, continue */
+	MB_CALL_TAIL,  /* make one host call, its result is the guest's */
+	MB_RETURN,     /* fast call: copy out, return ret */
+	MB_TRAP,       /* fast call: copy out, then come back with a frame (MB_FRAME) */
+	MB_COPY,       /* fast call: copy out and post MB_RESULT; result is 0 or -EFAULT */
 };
 
+/* A stretch of guest memory that the gate copied into the window before it posted the request (in), found writable (out), or is to fill from
+ * the window when the call returns (copy). */
+struct gate_range { uint64_t addr; uint32_t len, off; };
+enum { GATE_RANGES = 8 };
+
+/* What the gate marshals for a call: up to four operands. kind | argument << 4 | size or length argument << 7. */
+enum {
+	GM_NONE = 0,
+	GM_STR,                             /* string, read */
+	GM_IN, GM_OUT, GM_INOUT,            /* param: GM_LEN(length argument, element size) */
+	GM_IN_FIX, GM_OUT_FIX, GM_INOUT_FIX, /* param: bytes */
+	GM_IOV_IN, GM_IOV_OUT,              /* param: GM_LEN(count argument, 16) */
+	GM_TRAP = 15                        /* needs a frame: never a fast call */
+};
+#define GM(kind, arg, param) ((uint16_t)((kind) | (arg) << 4 | (param) << 7))
+#define GM_LEN(arg, size) ((arg) | (size) << 3)
+struct gate_marshal { uint16_t op[4]; };
+enum { GATE_CALLS = 512 };
+#define GATE_TABLE 0x10000ull /* in the code area: struct gate_marshal[GATE_CALLS] */
+
+/* Fields from `self` on are used by the gate's assembler with these offsets of the GS base. */
+#define MBO_SELF 0x100
 struct mailbox {
 	uint32_t state;        /* futex, shared */
 	uint32_t twin_sleeps;  /* set by the twin before it sleeps */
@@ -54,14 +82,27 @@ struct mailbox {
 	int64_t result;
 	uint64_t result2;
 	/* reply */
-	uint32_t action, pad1;
+	uint32_t action;
+	uint32_t twin_slow;    /* the twin sleeps on the call's behalf: the gate need not spin for it */
 	uint64_t call_nr, call[6];
 	int64_t ret;           /* MB_FASTCALL: return value */
 	/* set by the sentry for a new thread or process, read once by its gate */
 	uint64_t hello_fd;     /* secret<<32 | fd number: proves to the notifier who this is */
 	uint64_t hello_fork;   /* 1: an address space of its own, the arena was remapped through hello_fd */
 	uint64_t recover;      /* gate-internal: address to continue at when a guest access faults */
+	/* answers in place, kept by the sentry; 0: ask */
+	uint32_t ids_valid, pid, tid, uid, euid, gid, egid, spin;
+	/* fast calls: registers that a system call leaves alone, while the gate's C code runs on its own stack */
+	uint64_t self __attribute__((aligned(256))), entry;
+	uint64_t rsp, rip, rdi, rsi, rdx, r10, r8, r9, rax;
+	uint32_t kicked, pad2; /* a kick came while the thread was in the gate: it traps before it goes back */
+	/* marshalled memory */
+	uint64_t table;        /* struct gate_marshal[] in the code area */
+	uint32_t n_in, n_out, n_copy, used; /* used: window bytes that hold input */
+	struct gate_range in[GATE_RANGES], out[GATE_RANGES], copy[GATE_RANGES];
 };
+_Static_assert(__builtin_offsetof(struct mailbox, self) == MBO_SELF, "assembler offsets");
+_Static_assert(sizeof(struct mailbox) <= FAST_STACK - 1536, "the gate's C code runs on the rest of the page");
 
 /* x86-64 ucontext as the kernel lays it out in the signal frame. */
 struct gate_regs {

@@ -9,5 +9,6 @@ extern const char __start_gate_text[], __stop_gate_text[];
 void gate_child(struct mailbox *mb) __attribute__((noreturn));
 void gate_signal(int sig, void *info, struct gate_uc *uc) __attribute__((noreturn));
 void gate_restorer(void);
+extern const char gate_fast[]; /* where trampolines of patched call sites lead */
 
 #endif

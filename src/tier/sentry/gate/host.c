@@ -121,6 +121,11 @@ static long futex(uint32_t *p, int op, uint32_t v)
 	return syscall(SYS_futex, p, op, v, NULL, NULL, 0);
 }
 
+static inline void cpu_relax(void)
+{
+	__builtin_ia32_pause();
+}
+
 static void post_reply(struct mailbox *mb)
 {
 	__atomic_store_n(&mb->state, MB_REPLY, __ATOMIC_SEQ_CST);
@@ -128,43 +133,94 @@ static void post_reply(struct mailbox *mb)
 		futex(&mb->state, FUTEX_WAKE, 1);
 }
 
-enum { SPIN_YIELDS = 3 };
+/*
+ * Waiting for the guest's next request. Awake first (spin, giving the core away now and then), because a wake across cores costs 15 us here;
+ * asleep after that. How long is learnt: the budget doubles when a request came while the twin was awake, halves when it did not. The
+ * guest computes then, and a twin that is awake would take its core.
+ */
+enum { SPIN_MIN = 16, SPIN_MAX = 512, YIELD_EVERY = 8, GUEST_SPIN = 256 };
+
+static bool wait_awake(struct task *t, struct mailbox *mb)
+{
+	unsigned budget = t->spin < SPIN_MIN ? SPIN_MIN : t->spin;
+	for (unsigned i = 1; i < budget; i++) {
+		if (__atomic_load_n(&mb->state, __ATOMIC_ACQUIRE) == MB_REQUEST) {
+			t->spin = MIN(budget * 2, (unsigned)SPIN_MAX);
+			return true;
+		}
+		if (__atomic_load_n(&t->poked, __ATOMIC_ACQUIRE))
+			return false;
+		if (i % YIELD_EVERY)
+			cpu_relax();
+		else
+			sched_yield();
+	}
+	t->spin = budget / 2;
+	return false;
+}
 
 static int wait_request(struct task *t)
 {
 	struct mailbox *mb = t->mb;
 	int rc = 0;
 	kernel_unlock();
-	for (unsigned spins = 0;; spins++) {
-		uint32_t s = __atomic_load_n(&mb->state, __ATOMIC_ACQUIRE);
-		if (s == MB_REQUEST)
-			break;
+	while (!wait_awake(t, mb)) {
+		uint32_t s;
 		if (__atomic_load_n(&t->poked, __ATOMIC_ACQUIRE)) {
 			rc = -EINTR;
 			break;
-		}
-		if (spins < SPIN_YIELDS) {
-			sched_yield();
-			continue;
 		}
 		__atomic_store_n(&mb->twin_sleeps, 1, __ATOMIC_SEQ_CST);
 		s = __atomic_load_n(&mb->state, __ATOMIC_SEQ_CST);
 		if (s != MB_REQUEST && !__atomic_load_n(&t->poked, __ATOMIC_SEQ_CST))
 			futex(&mb->state, FUTEX_WAIT, s);
+		__atomic_store_n(&mb->twin_sleeps, 0, __ATOMIC_RELAXED);
 	}
-	__atomic_store_n(&mb->twin_sleeps, 0, __ATOMIC_RELAXED);
 	kernel_lock();
 	if (t->dying)
 		rc = -EINTR;
 	return rc;
 }
 
+/* A fast call: registers from the mailbox, and what was marshalled. One snapshot, everything bounded. */
+static void take_fastcall(struct task *t)
+{
+	struct mailbox *mb = t->mb;
+	struct window *w = &t->window;
+	t->fastcall = true;
+	t->fast_regs.rip = __atomic_load_n(&mb->rip, __ATOMIC_RELAXED);
+	t->fast_regs.rsp = __atomic_load_n(&mb->rsp, __ATOMIC_RELAXED);
+	t->regs = &t->fast_regs;
+	*w = (struct window){ .n_in = MIN(__atomic_load_n(&mb->n_in, __ATOMIC_RELAXED), (uint32_t)GATE_RANGES),
+		.n_out = MIN(__atomic_load_n(&mb->n_out, __ATOMIC_RELAXED), (uint32_t)GATE_RANGES) };
+	for (unsigned i = 0; i < w->n_in; i++) {
+		w->in[i] = mb->in[i];
+		if (w->in[i].off > SLOT_WINDOW_SIZE || w->in[i].len > SLOT_WINDOW_SIZE - w->in[i].off)
+			w->in[i].len = w->in[i].off = 0;
+		w->used = MAX(w->used, w->in[i].off + w->in[i].len);
+	}
+	for (unsigned i = 0; i < w->n_out; i++)
+		w->out[i] = mb->out[i];
+	w->used = (w->used + 63) & ~63u;
+}
+
+static void no_window(struct task *t)
+{
+	t->window.n_in = t->window.n_out = t->window.n_copy = 0;
+}
+
 int gate_wait(struct task *t)
 {
 	int rc = wait_request(t);
 	t->in_guest = false;
+	t->fastcall = false;
+	no_window(t);
 	if (rc)
 		return rc;
+	if (__atomic_load_n(&t->mb->kind, __ATOMIC_RELAXED) == MB_FASTCALL) {
+		take_fastcall(t);
+		return 0;
+	}
 	uint64_t uc = __atomic_load_n(&t->mb->uc, __ATOMIC_RELAXED), off = uc - t->slot_va;
 	if (off < SLOT_STACK || off > SLOT_STACK_END - sizeof(struct gate_uc) || off % 8) {
 		klog("task %d: frame outside of its slot, killed", t->tid);
@@ -176,11 +232,41 @@ int gate_wait(struct task *t)
 	return 0;
 }
 
+void gate_publish(struct task *t)
+{
+	struct mailbox *mb = t->mb;
+	if (t->published == t->cred && t->published_tid == t->tid)
+		return;
+	mb->pid = (uint32_t)t->proc->pid;
+	mb->tid = (uint32_t)t->tid;
+	mb->uid = t->cred->uid;
+	mb->euid = t->cred->euid;
+	mb->gid = t->cred->gid;
+	mb->egid = t->cred->egid;
+	/* a trace shows every call, a filter of the guest judges every call */
+	mb->ids_valid = !K.opt->strace && !t->seccomp && !t->seccomp_mode;
+	t->published = t->cred;
+	t->published_tid = t->tid;
+}
+
+static void resume(struct task *t, uint32_t action)
+{
+	gate_publish(t);
+	t->in_guest = true;
+	t->mb->n_copy = t->window.n_copy;
+	t->mb->action = action;
+	post_reply(t->mb);
+}
+
 void gate_resume(struct task *t)
 {
-	t->in_guest = true;
-	t->mb->action = MB_RESUME;
-	post_reply(t->mb);
+	resume(t, MB_RESUME);
+}
+
+void gate_return(struct task *t, long ret)
+{
+	t->mb->ret = ret;
+	resume(t, MB_RETURN);
 }
 
 static long act(struct task *t)
@@ -196,6 +282,30 @@ static long act(struct task *t)
 		return -EINTR;
 	}
 	return 0;
+}
+
+int gate_frame(struct task *t, long ret)
+{
+	t->mb->ret = ret;
+	t->mb->n_copy = t->window.n_copy;
+	t->mb->action = MB_TRAP;
+	post_reply(t->mb);
+	int rc = gate_wait(t);
+	if (!rc && __atomic_load_n(&t->mb->kind, __ATOMIC_RELAXED) != MB_FRAME) {
+		klog("task %d: no frame, killed", t->tid);
+		process_kill(t->proc, SIGKILL);
+		rc = -EINTR;
+	}
+	return rc;
+}
+
+int gate_flush(struct task *t)
+{
+	t->mb->n_copy = t->window.n_copy;
+	t->mb->action = MB_COPY;
+	long rc = act(t);
+	t->window.n_copy = 0;
+	return rc ? (int)rc : __atomic_load_n(&t->mb->result, __ATOMIC_RELAXED) ? -EFAULT : 0;
 }
 
 long gate_call(struct task *t, long nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5)
@@ -272,6 +382,16 @@ void gate_poke(struct task *t)
 
 /* ---- new threads and processes ----------------------------------------------------------------------------------- */
 
+/* What the gate finds in its mailbox from the first instruction on. Without wrgsbase no site is patched. */
+static void mailbox_init(struct mailbox *mb, uint64_t slot_va)
+{
+	memset(mb, 0, sizeof(*mb));
+	mb->self = slot_va;
+	mb->table = gate_layout.base + GATE_TABLE;
+	mb->entry = gate_layout.fsgsbase ? gate_layout.fast : 0;
+	mb->spin = GUEST_SPIN;
+}
+
 /* Give child the slot and a copy of t's frame; rax and the stack are the caller's business. */
 int gate_prepare(struct task *t, struct task *child, int kind)
 {
@@ -308,7 +428,7 @@ int gate_prepare(struct task *t, struct task *child, int kind)
 	child->slot = (unsigned)slot;
 	child->slot_va = gate_layout.arena + child->slot * SLOT_SIZE;
 	uint64_t off = (uint64_t)((char *)t->uc - (char *)t->mb);
-	memset(child->mb, 0, sizeof(*child->mb));
+	mailbox_init(child->mb, child->slot_va);
 	memcpy((char *)child->mb + off - 8, (char *)t->mb + off - 8, SLOT_STACK_END - off + 8);
 	child->uc = (struct gate_uc *)(void *)((char *)child->mb + off);
 	child->regs = &child->uc->regs;

@@ -29,6 +29,7 @@ struct gate_layout {
 	uint64_t vdso_lo, vdso_hi;       /* vvar and vdso; equal when there is none */
 	uint64_t vdso;                   /* ELF header, AT_SYSINFO_EHDR; 0: none */
 	uint64_t task_size;
+	uint64_t fast;                   /* gate_fast in the guest */
 	bool fsgsbase;
 };
 extern struct gate_layout gate_layout;
@@ -51,6 +52,16 @@ void gate_unprepare(struct task *child);
 int gate_wait(struct task *t);
 /* Let the guest continue at its frame. */
 void gate_resume(struct task *t);
+/* Answer a fast call. */
+void gate_return(struct task *t, long ret);
+/* The guest of a fast call comes back with a frame, registers as after the call with this result. 0 or -EINTR. */
+int gate_frame(struct task *t, long ret);
+/* Fill guest memory that copyout() put into the window now, in the middle of a fast call. 0, -EFAULT, -EINTR. */
+int gate_flush(struct task *t);
+/* What the gate answers by itself follows the task's ids. */
+void gate_publish(struct task *t);
+const struct gate_marshal *gate_marshal_table(void);
+bool gate_never_fast(unsigned nr);
 /* Make the guest perform one host call; result or -errno as the guest reports it; -EINTR when it died. Lock dropped meanwhile. */
 long gate_call(struct task *t, long nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);
 /* mmap of a host fd at the guest: grants it for exactly these arguments. */
@@ -75,6 +86,16 @@ uint64_t grant_cookie(const struct grant *g);
 void grant_drop(struct grant *g);
 enum { GRANT_THREAD, GRANT_VFORK, GRANT_FORK, GRANT_MMAP };
 void grants_drop_task(struct task *t); /* the task goes: nobody may claim it any more */
+
+/* patch.c: call sites that go to the gate without a trap */
+void patch_note(struct task *t);                             /* after a trapped call: counts, patches the hot ones */
+uint64_t patch_site_of(const struct mm *m, uint64_t rip);    /* rip inside a trampoline: its site; else rip */
+bool patch_race(struct task *t, uint64_t addr);              /* an instruction fetch that failed because of a patch under way: repeat it */
+int patch_dup(struct mm *to, const struct mm *from);
+void patch_free(struct mm *m);
+void patch_drop(struct mm *m, uint64_t start, uint64_t end); /* the range is mapped anew or gone */
+int patch_undo(struct task *t, uint64_t start, uint64_t end); /* put the original bytes back (mremap, writable text); map lock held */
+bool patch_reserved(const struct mm *m, uint64_t start, uint64_t end); /* touches a trampoline */
 
 struct arena_mem *gate_arena_new(void);
 struct mailbox *slot_map(struct arena_mem *a, unsigned slot);

@@ -115,7 +115,11 @@ static int place_gate(struct err *e)
 		gate_layout.fsgsbase = getauxval(AT_HWCAP2) & 2;
 		if (mprotect(p, GATE_CODE_SIZE, PROT_READ | PROT_WRITE) < 0)
 			return err_sys(e, errno, "gate memory");
+		if (size > GATE_TABLE)
+			return err_set(e, EFBIG, "gate code is too large");
 		memcpy(p, __start_gate_text, size);
+		memcpy((char *)p + GATE_TABLE, gate_marshal_table(), GATE_CALLS * sizeof(struct gate_marshal));
+		gate_layout.fast = blob(gate_fast);
 		if (mprotect(p, GATE_CODE_SIZE, PROT_READ | PROT_EXEC) < 0)
 			return err_sys(e, errno, "gate memory");
 		return 0;

@@ -43,6 +43,10 @@ struct mm *mm_dup(struct mm *m)
 	n->refs = 1;
 	n->map_owner = NULL;
 	n->map_wait = wq;
+	if (patch_dup(n, m) < 0) {
+		free(n);
+		return NULL;
+	}
 	waitq_init(&n->map_wait);
 	n->cap = n->n = m->n;
 	n->locked_pages = 0;
@@ -72,6 +76,7 @@ void mm_put(struct mm *m)
 	for (unsigned i = 0; i < m->n; i++)
 		vma_drop(&m->v[i]);
 	free(m->v);
+	patch_free(m);
 	if (m->exe)
 		file_put(m->exe);
 	free(m->exe_path);
@@ -160,6 +165,8 @@ static int split(struct mm *m, uint64_t addr)
 
 void mm_remove(struct mm *m, uint64_t start, uint64_t end)
 {
+	if (m->patches)
+		patch_drop(m, start, end);
 	if (split(m, start) < 0 || split(m, end) < 0)
 		return;
 	unsigned i = lower(m, start), j = i;
@@ -276,7 +283,17 @@ long mm_unmap(struct task *t, uint64_t addr, uint64_t len)
 	if (rc)
 		return rc;
 	len = PAGE_UP(len);
-	long r = gate_call(t, SYS_munmap, addr, len, 0, 0, 0, 0);
+	long r = 0;
+	if (!patch_reserved(t->mm, addr, addr + len)) {
+		r = gate_call(t, SYS_munmap, addr, len, 0, 0, 0, 0);
+	} else { /* what is mapped goes, page by page of the book; trampolines in between stay */
+		const struct vma *v;
+		for (uint64_t at = addr; !r && (v = mm_find_next(t->mm, at)) && v->start < addr + len;) {
+			uint64_t from = MAX(at, v->start), to = MIN(addr + len, v->end);
+			at = to;
+			r = gate_call(t, SYS_munmap, from, to - from, 0, 0, 0, 0);
+		}
+	}
 	if (r == 0)
 		mm_remove(t->mm, addr, addr + len);
 	mm_unlock(t);

@@ -11,6 +11,7 @@
 
 struct file;
 struct shm_segment;
+struct patches;
 
 enum { PAGE_SIZE_ = 4096 };
 #define PAGE_DOWN(x) ((x) & ~4095ull)
@@ -40,6 +41,7 @@ struct mm {
 	uint64_t auxv[64]; unsigned n_auxv;
 	uint64_t mlock_future;
 	bool dumpable;
+	struct patches *patches;  /* call sites (gate/patch.c) */
 };
 
 struct mm *mm_new(void);

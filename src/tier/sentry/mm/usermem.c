@@ -1,4 +1,7 @@
-/* Guest memory through process_vm_readv/writev. */
+/*
+ * Guest memory: through the window where the gate of the running call marshalled the range (a guest may change the window while we read, as it may its
+ * memory; nobody else's data is in it), through process_vm_readv/writev else.
+ */
 #include "tier/sentry/mm/usermem.h"
 
 #include <errno.h>
@@ -27,14 +30,74 @@ static ssize_t vm(struct task *t, void *local, uint64_t remote, size_t n, bool w
 	return k < 0 ? -EFAULT : k;
 }
 
+static char *window_of(struct task *t) { return (char *)t->mb + SLOT_WINDOW; }
+
+/* Marshalled input from src on: its length (n at most) and place; 0: none. */
+static size_t window_in(struct task *t, uint64_t src, size_t n, const char **ret)
+{
+	const struct window *w = &t->window;
+	if (t != current_task)
+		return 0;
+	for (unsigned i = 0; i < w->n_in; i++) {
+		uint64_t at = src - w->in[i].addr;
+		if (at >= w->in[i].len)
+			continue;
+		*ret = window_of(t) + w->in[i].off + at;
+		return MIN(n, (size_t)(w->in[i].len - at));
+	}
+	return 0;
+}
+
+void *window_out(struct task *t, uint64_t dst, size_t *n)
+{
+	const struct window *w = &t->window;
+	if (t != current_task)
+		return NULL;
+	for (unsigned i = 0; i < w->n_out; i++) {
+		uint64_t at = dst - w->out[i].addr;
+		if (at >= w->out[i].len)
+			continue;
+		size_t room = w->n_copy < GATE_RANGES ? SLOT_WINDOW_SIZE - w->used : 0;
+		size_t there = MIN(*n, (size_t)(w->out[i].len - at));
+		*n = MIN(there, room);
+		return *n ? window_of(t) + w->used : NULL;
+	}
+	return NULL;
+}
+
+void window_commit(struct task *t, uint64_t dst, size_t n)
+{
+	struct window *w = &t->window;
+	t->mb->copy[w->n_copy++] = (struct gate_range){ dst, (uint32_t)n, w->used };
+	w->used = (w->used + (uint32_t)n + 15) & ~15u;
+	if (w->used > SLOT_WINDOW_SIZE)
+		w->used = SLOT_WINDOW_SIZE;
+}
+
 ssize_t copyin_some(struct task *t, void *dst, uint64_t src, size_t n)
 {
-	return n ? vm(t, dst, src, n, false) : 0;
+	const char *p;
+	size_t k = t->window.n_in ? window_in(t, src, n, &p) : 0;
+	if (k)
+		memcpy(dst, p, k);
+	if (k == n)
+		return (ssize_t)n;
+	ssize_t r = vm(t, (char *)dst + k, src + k, n - k, false);
+	return r < 0 ? k ? (ssize_t)k : r : (ssize_t)k + r;
 }
 
 ssize_t copyout_some(struct task *t, uint64_t dst, const void *src, size_t n)
 {
-	return n ? vm(t, (void *)(uintptr_t)src, dst, n, true) : 0;
+	size_t k = n;
+	void *p = t->window.n_out ? window_out(t, dst, &k) : NULL;
+	if (!p)
+		return n ? vm(t, (void *)(uintptr_t)src, dst, n, true) : 0;
+	memcpy(p, src, k);
+	window_commit(t, dst, k);
+	if (k == n)
+		return (ssize_t)n;
+	ssize_t r = vm(t, (char *)(uintptr_t)src + k, dst + k, n - k, true);
+	return r < 0 ? (ssize_t)k : (ssize_t)k + r;
 }
 
 int copyin(struct task *t, void *dst, uint64_t src, size_t n)
@@ -52,6 +115,14 @@ int copyout(struct task *t, uint64_t dst, const void *src, size_t n)
 ssize_t copyin_str(struct task *t, char *dst, uint64_t src, size_t size, int too_long)
 {
 	size_t have = 0;
+	const char *p;
+	size_t in_window = t->window.n_in ? window_in(t, src, size, &p) : 0;
+	if (in_window) {
+		memcpy(dst, p, in_window);
+		const char *nul = memchr(dst, 0, in_window);
+		if (nul)
+			return nul - dst;
+	}
 	while (have < size) {
 		/* up to the end of a page (most strings are short: first step 256 bytes) */
 		size_t step = 4096 - (src + have) % 4096;

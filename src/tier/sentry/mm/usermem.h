@@ -1,4 +1,4 @@
-/* The one door to guest memory: process_vm_readv/writev by the host pid of the task's process. Called with or without the lock. */
+/* The one door to guest memory: the window of a fast call, or process_vm_readv/writev by the host pid of the task's process. Called with or without the lock. */
 #ifndef TIERCE_SENTRY_USERMEM_H
 #define TIERCE_SENTRY_USERMEM_H
 
@@ -22,6 +22,10 @@ ssize_t copyin_str(struct task *t, char *dst, uint64_t src, size_t size, int too
 /* A path (PATH_MAX, -ENAMETOOLONG). */
 int copyin_path(struct task *t, char dst[4096], uint64_t src) MUST_CHECK;
 int zero_user(struct task *t, uint64_t dst, size_t n) MUST_CHECK;
+
+/* Room in the window for up to *n bytes that go to dst when the call returns (*n is what there is), NULL: copy instead. Fill it, then commit. */
+void *window_out(struct task *t, uint64_t dst, size_t *n);
+void window_commit(struct task *t, uint64_t dst, size_t n);
 
 /* A run of guest memory that a read or write works through: plain buffer, iovec, or sentry memory (when task is NULL). */
 struct uio {

@@ -175,7 +175,11 @@ long task_clone(struct task *t, const struct clone_args_k *c)
 			free(p);
 		return -EAGAIN;
 	}
-	if ((rc = share(t, n, c)) < 0 || (rc = gate_prepare(t, n, kind)) < 0) {
+	/* fork copies host memory and book: neither changes meanwhile, and no page of code is half-way through a patch */
+	bool locked = kind == GATE_FORK && (rc = mm_lock(t)) == 0;
+	if (rc || (rc = share(t, n, c)) < 0 || (rc = gate_prepare(t, n, kind)) < 0) {
+		if (locked)
+			mm_unlock(t);
 		free_unstarted(n, p == t->proc ? NULL : p);
 		return rc;
 	}
@@ -202,7 +206,11 @@ long task_clone(struct task *t, const struct clone_args_k *c)
 		f &= ~(uint64_t)CLONE_CHILD_SETTID;
 	if (kind == GATE_FORK && (f & CLONE_CHILD_SETTID))
 		n->set_child_tid = c->child_tid; /* written at hello: the memory does not exist yet */
-	if ((rc = task_start(n)) < 0 || (rc = gate_clone(t, n, kind, c->tls, f & CLONE_SETTLS)) < 0) {
+	if (!(rc = task_start(n)))
+		rc = gate_clone(t, n, kind, c->tls, f & CLONE_SETTLS);
+	if (locked)
+		mm_unlock(t);
+	if (rc < 0) {
 		/* the twin exists: let it leave as a task that never ran */
 		n->never_ran = true;
 		if (p != t->proc) {

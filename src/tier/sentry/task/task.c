@@ -116,26 +116,58 @@ void task_set_comm(struct task *t, const char *path)
 	snprintf(t->comm, sizeof(t->comm), "%s", s ? s + 1 : path);
 }
 
-static void handle_syscall(struct task *t)
+static void snapshot(struct task *t)
 {
-	struct gate_regs *r = t->regs;
 	/* one snapshot: the guest may change the mailbox while we work */
 	t->nr = __atomic_load_n(&t->mb->nr, __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < 6; i++)
 		t->args[i] = __atomic_load_n(&t->mb->args[i], __ATOMIC_RELAXED);
 	t->in_syscall = true;
 	t->no_result = false;
+}
+
+static void handle_syscall(struct task *t)
+{
+	snapshot(t);
 	long ret = dispatch(t);
 	if (t->dying)
 		return;
 	if (t->no_result) {
 		signal_deliver(t, false, 0);
 	} else {
-		r = t->regs;
-		r->rax = (uint64_t)ret;
+		t->regs->rax = (uint64_t)ret;
+		patch_note(t);
+		if (t->dying)
+			return;
 		signal_deliver(t, true, ret);
 	}
 	t->in_syscall = false;
+}
+
+/* True when the guest is to continue at its frame (else it was answered already, or dies). */
+static bool handle_fastcall(struct task *t)
+{
+	snapshot(t);
+	long ret = dispatch(t);
+	if (t->dying)
+		return false;
+	if (!signal_pending(t) && !t->restore_mask && (ret >= 0 || ret < -ERESTART_RESTARTBLOCK || ret > -ERESTARTSYS)) {
+		t->in_syscall = false;
+		gate_return(t, ret);
+		return false;
+	}
+	if (gate_frame(t, ret) < 0)
+		return false;
+	signal_deliver(t, true, ret);
+	t->in_syscall = false;
+	return true;
+}
+
+/* A kick may find the guest in a trampoline: it goes on as if it had not entered it. */
+static void handle_kick(struct task *t)
+{
+	t->regs->rip = patch_site_of(t->mm, t->regs->rip);
+	signal_deliver(t, false, 0);
 }
 
 static void handle_fault(struct task *t)
@@ -146,6 +178,8 @@ static void handle_fault(struct task *t)
 	si.fault.addr = t->mb->fault_addr;
 	if (si.signo < 1 || si.signo > NSIG_)
 		si.signo = SIGSEGV;
+	if (si.signo == SIGSEGV && si.fault.addr == t->regs->rip && patch_race(t, si.fault.addr))
+		return;
 	force_signal(t, si.signo, &si);
 	signal_deliver(t, false, 0);
 }
@@ -174,7 +208,12 @@ void *twin_main(void *arg)
 		switch (__atomic_load_n(&t->mb->kind, __ATOMIC_RELAXED)) {
 		case MB_SYSCALL: handle_syscall(t); break;
 		case MB_FAULT: handle_fault(t); break;
-		case MB_KICKED: signal_deliver(t, false, 0); break;
+		case MB_FASTCALL:
+			if (!handle_fastcall(t))
+				continue;
+			break;
+		case MB_FRAME:
+		case MB_KICKED: handle_kick(t); break;
 		case MB_HELLO: handle_hello(t); break;
 		default:
 			klog("task %d: bad request, killed", t->tid);

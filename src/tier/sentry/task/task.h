@@ -23,6 +23,12 @@ struct seccomp_filter;
 
 enum { PID_MAX_ = 32768 /* as Linux's default: a full table makes fork fail with EAGAIN, not the sentry grow */ };
 
+/* Snapshot of what the gate marshalled for the current call (mm/usermem.c). */
+struct window {
+	uint32_t n_in, n_out, n_copy, used; /* used: bytes of the window that are taken */
+	struct gate_range in[GATE_RANGES], out[GATE_RANGES];
+};
+
 struct session { unsigned refs; int sid; struct tty *tty; };
 struct pgrp { unsigned refs; int pgid; struct session *session; struct list procs; struct list hash; };
 
@@ -82,7 +88,9 @@ struct task {
 	struct grant *grant;          /* until hello */
 	pthread_t thread;
 	bool in_guest;                /* the guest thread runs (kick it), else its twin is serving */
-	bool fastcall;                /* this request came without a frame */
+	bool fastcall;                /* this request came without a frame: regs points to fast_regs */
+	struct gate_regs fast_regs;
+	struct window window;
 	bool poked;                   /* told to look at its flags while waiting for the mailbox */
 	/* sleeping */
 	pthread_cond_t cond;
@@ -123,6 +131,10 @@ struct task {
 	cpu_set_t *affinity;          /* owned; NULL: all */
 	void (*first)(struct task *); /* run by the twin before it serves (exec from outside) */
 	void *first_arg;
+	const struct cred *published; /* whose ids the gate answers with */
+	int published_tid;
+	uint64_t race_at; unsigned races; /* gate/patch.c */
+	unsigned spin;                /* how long the twin waits awake: see gate_wait() */
 	void *buf;                    /* I/O bounce buffer, TASK_BUF bytes, allocated on first use */
 };
 enum { TASK_BUF = 65536 };
