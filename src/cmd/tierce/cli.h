@@ -11,7 +11,7 @@ struct store;
 
 struct global_options {
 	bool version, debug;
-	const char *root, *runroot, *isolation;
+	const char *root, *runroot, *isolation, *log_level;
 };
 
 struct cli {

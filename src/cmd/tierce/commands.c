@@ -10,6 +10,7 @@ const struct opt global_opts[] = {
 	{ "root", 0, OPT_STRING, 0, COMPLETE_DIR, AT(root), "DIR", "where images and containers are kept, defaults to /var/lib/tierce or $XDG_DATA_HOME/tierce", NULL },
 	{ "runroot", 0, OPT_STRING, 0, COMPLETE_DIR, AT(runroot), "DIR", "where the state of running containers is kept, defaults to /run/tierce-people", NULL },
 	{ "isolation", 0, OPT_STRING, 0, COMPLETE_WORDS, AT(isolation), "ns|sentry|vm", "the wall around containers that do not name one", NULL },
+	{ "log-level", 0, OPT_STRING, OPT_ACCEPTED, COMPLETE_WORDS, AT(log_level), "trace|debug|info|warn|warning|error|fatal|panic", "no effect: only errors are reported, always", NULL },
 	{ "debug", 0, OPT_FLAG, OPT_HIDDEN, 0, AT(debug), NULL, "say more about what is done", NULL },
 	{ "version", 'v', OPT_FLAG, 0, 0, AT(version), NULL, "print the version", NULL },
 };

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cmd/tierce/people/people.h"
 #include "store/store.h"
@@ -48,6 +49,14 @@ static int run_command(struct cli *cli, const struct command *c, int argc, char 
 	return cli->exit_code;
 }
 
+static bool known_level(const char *s) {
+	static const char *const levels[] = { "trace", "debug", "info", "warn", "warning", "error", "fatal", "panic" };
+	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+		if (strcasecmp(levels[i], s) == 0)
+			return true;
+	return false;
+}
+
 static int dispatch(struct cli *cli, int argc, char **argv) {
 	_cleanup_err_ struct err e = ERR_INIT;
 	struct opt_parse p;
@@ -57,6 +66,11 @@ static int dispatch(struct cli *cli, int argc, char **argv) {
 	if (cli->global.version) {
 		printf("tierce version %s\n", TIERCE_VERSION_TEXT);
 		return 0;
+	}
+	if (cli->global.log_level && !known_level(cli->global.log_level)) {
+		err_set(&e, EINVAL, "log level \"%s\" is not supported, choose from: trace, debug, info, warn, warning, error, fatal, panic", cli->global.log_level);
+		fail(&e);
+		return 1;
 	}
 	bool help = p.help;
 	if (p.argc && streq(p.argv[0], "help")) {
