@@ -34,7 +34,7 @@ static int start(const struct machine_config *c, struct machine *ret, struct err
 			return 0;
 		}
 		if (r != -ENOENT) /* damaged, or of no use to this QEMU: it is made anew */
-			template_remove(&mc);
+			templates_remove(&template_qemu, &mc);
 	}
 	return qemu_launch(&mc, QEMU_COLD, NULL, ret, e);
 }
@@ -42,20 +42,19 @@ static int start(const struct machine_config *c, struct machine *ret, struct err
 static int prepare(const struct machine_config *c, bool wait, struct err *e)
 {
 	struct machine_config mc = settle(c);
-	return template_build(&mc, wait, e);
+	return templates_build(&template_qemu, &mc, wait, e);
 }
 
 static bool prepared(const struct machine_config *c)
 {
 	struct machine_config mc = settle(c);
-	_cleanup_free_ char *dir = NULL;
-	return template_path(&mc, &dir, NULL) >= 0 && access(dir, X_OK) == 0;
+	return templates_there(&template_qemu, &mc);
 }
 
 static void discard(const struct machine_config *c)
 {
 	struct machine_config mc = settle(c);
-	template_remove(&mc);
+	templates_remove(&template_qemu, &mc);
 }
 
 const struct hypervisor hypervisor_qemu = { "qemu", probe, start, qemu_stop, prepare, prepared, discard };

@@ -3,10 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -21,88 +19,22 @@
 
 enum { LAYOUT = 3 /* raise when the machine's devices change */, BOOT_MS = 180000, QMP_MS = 30000, LOAD_MS = 20000 };
 
-int template_path(const struct machine_config *c, char **ret, struct err *e)
+static int template_key(const struct machine_config *c, struct key *k, struct err *e)
 {
-	_cleanup_strbuf_ struct strbuf boot = STRBUF_INIT;
+	_cleanup_strbuf_ struct strbuf args = STRBUF_INIT;
 	const char *program = qemu_program();
 	struct stat st;
-	struct key k;
-	char text[KEY_TEXT];
 	if (!program || stat(program, &st) < 0)
 		return err_set(e, ENOENT, "qemu is not installed");
-	int r = file_read_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &boot, 64);
-	if (r < 0)
-		return err_sys(e, r, "read boot_id");
-	key_init(&k);
-	key_add_u64(&k, LAYOUT);
-	key_add_str(&k, c->assets->key);
-	key_add_str(&k, program);
-	key_add_u64(&k, (uint64_t)st.st_size);
-	key_add_u64(&k, (uint64_t)st.st_mtim.tv_sec);
-	key_add_str(&k, c->machine);
-	_cleanup_strbuf_ struct strbuf args = STRBUF_INIT;
+	key_add_u64(k, LAYOUT);
+	key_add_str(k, program);
+	key_add_u64(k, (uint64_t)st.st_size);
+	key_add_u64(k, (uint64_t)st.st_mtim.tv_sec);
+	key_add_str(k, c->machine);
 	qemu_kernel_args(c, &args);
-	key_add_str(&k, strbuf_str(&args));
-	key_add_u64(&k, c->memory);
-	key_add_u64(&k, c->cpus);
-	key_add_u64(&k, c->kvm);
-	key_add_str(&k, strbuf_str(&boot));
-	key_text(&k, text);
-	return asprintf(ret, "%s/template-%s", c->cache, text) < 0 ? err_set(e, ENOMEM, "template") : 0;
-}
-
-/* ---- removal -------------------------------------------------------------------------------------------------------- */
-
-static void remove_dir(const char *dir)
-{
-	static const char *const names[] = { "mem", "state" };
-	_cleanup_free_ char *gone = NULL;
-	/* Renamed first: nobody may find half of a template. */
-	if (asprintf(&gone, "%s.gone-%d", dir, (int)getpid()) < 0 || rename(dir, gone) < 0)
-		return;
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		_cleanup_free_ char *p = NULL;
-		if (asprintf(&p, "%s/%s", gone, names[i]) >= 0)
-			unlink(p);
-	}
-	rmdir(gone);
-}
-
-void template_remove(const struct machine_config *c)
-{
-	_cleanup_free_ char *dir = NULL;
-	if (template_path(c, &dir, NULL) >= 0)
-		remove_dir(dir);
-}
-
-/* Keep the most recently used, and sweep what crashed builders left. The caller holds the build lock. */
-static void bound(const char *cache, const char *keep)
-{
-	_cleanup_free_ char *pattern = NULL;
-	glob_t g;
-	if (asprintf(&pattern, "%s/template-*", cache) < 0 || glob(pattern, GLOB_ONLYDIR, NULL, &g) != 0)
-		return;
-	size_t left = 0;
-	for (size_t i = 0; i < g.gl_pathc; i++) {
-		if (strchr(strrchr(g.gl_pathv[i], '/'), '.'))
-			remove_dir(g.gl_pathv[i]);
-		else
-			left++;
-	}
-	for (; left > TEMPLATES_KEEP; left--) {
-		const char *oldest = NULL;
-		time_t when = 0;
-		struct stat st;
-		for (size_t i = 0; i < g.gl_pathc; i++)
-			if (strcmp(g.gl_pathv[i], keep) != 0 && stat(g.gl_pathv[i], &st) == 0 && (!oldest || st.st_mtim.tv_sec < when)) {
-				oldest = g.gl_pathv[i];
-				when = st.st_mtim.tv_sec;
-			}
-		if (!oldest)
-			break;
-		remove_dir(oldest);
-	}
-	globfree(&g);
+	key_add_str(k, strbuf_str(&args));
+	key_add_u64(k, c->kvm);
+	return 0;
 }
 
 /* ---- QMP pieces ------------------------------------------------------------------------------------------------------- */
@@ -217,34 +149,7 @@ static int boot_and_save(const struct machine_config *c, const char *tmp, struct
 	return r;
 }
 
-int template_build(const struct machine_config *c, bool wait, struct err *e)
-{
-	_cleanup_free_ char *dir = NULL, *tmp = NULL, *lock_path = NULL;
-	int r = template_path(c, &dir, e);
-	if (r < 0)
-		return r;
-	if (asprintf(&tmp, "%s.tmp", dir) < 0 || asprintf(&lock_path, "%s/template.lock", c->cache) < 0)
-		return err_set(e, ENOMEM, "template");
-	_cleanup_close_ int lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (lock < 0)
-		return err_sys(e, errno, "open %s", lock_path);
-	while (flock(lock, LOCK_EX | (wait ? 0 : LOCK_NB)) < 0)
-		if (errno != EINTR)
-			return err_sys(e, errno == EWOULDBLOCK ? EBUSY : errno, "lock %s", lock_path);
-	if (access(dir, X_OK) == 0)
-		return 0;
-	bound(c->cache, dir); /* sweeps a crashed builder's tmp, too: the lock is ours */
-	if (mkdir(tmp, 0700) < 0)
-		return err_sys(e, errno, "mkdir %s", tmp);
-	r = boot_and_save(c, tmp, e);
-	if (r >= 0 && rename(tmp, dir) < 0)
-		r = err_sys(e, errno, "rename to %s", dir);
-	if (r < 0)
-		remove_dir(tmp);
-	else
-		bound(c->cache, dir);
-	return r;
-}
+const struct template_kind template_qemu = { template_key, boot_and_save };
 
 /* ---- clone ------------------------------------------------------------------------------------------------------------ */
 
@@ -269,7 +174,7 @@ static int load(struct machine *m, int state, struct err *e)
 int template_clone(const struct machine_config *c, struct machine *ret, struct err *e)
 {
 	_cleanup_free_ char *dir = NULL, *mem = NULL, *state = NULL;
-	int r = template_path(c, &dir, e);
+	int r = templates_path(&template_qemu, c, &dir, e);
 	if (r < 0)
 		return r;
 	if (asprintf(&mem, "%s/mem", dir) < 0 || asprintf(&state, "%s/state", dir) < 0)
