@@ -34,7 +34,7 @@ struct machine {
 	int ctl_fd;      /* control channel to the agent, non-blocking */
 	int fuse_fd;     /* channel of shared directories, non-blocking */
 	int console_fd;  /* the guest's serial line */
-	int qmp_fd;
+	int qmp_fd;      /* the hypervisor's own control socket */
 	bool cloned;     /* from a template */
 };
 #define MACHINE_INIT { 0, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, false }
@@ -52,6 +52,6 @@ struct hypervisor {
 	/* Drop the template: a clone of it did not come to life. */
 	void (*discard)(const struct machine_config *c);
 };
-extern const struct hypervisor hypervisor_qemu;
+extern const struct hypervisor hypervisor_builtin, hypervisor_qemu;
 
 #endif

@@ -26,7 +26,7 @@ static int probe(struct tier_probe *ret)
 {
 	_cleanup_err_ struct err e = ERR_INIT;
 	*ret = (struct tier_probe){ .caps = TIER_EXEC | TIER_PAUSE | TIER_UPDATE | TIER_STATS | TIER_TERMINAL | TIER_TWO_PHASE_EXEC };
-	ret->usable = hypervisor_qemu.probe(&e) >= 0;
+	ret->usable = hypervisor_qemu.probe(&e) >= 0 || hypervisor_builtin.probe(NULL) >= 0;
 	if (!ret->usable)
 		snprintf(ret->reason, sizeof ret->reason, "%s", err_msg(&e));
 	return 0;

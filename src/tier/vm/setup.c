@@ -12,8 +12,18 @@
 
 int vm_hypervisor(const struct vm_options *o, const struct hypervisor **ret, struct err *e)
 {
-	if (strcmp(o->hypervisor, "builtin") == 0)
-		return err_set(e, EOPNOTSUPP, "dev.tierce.vm.hypervisor: builtin is not available here");
+	bool builtin = strcmp(o->hypervisor, "builtin") == 0, q35 = strcmp(o->machine, "q35") == 0;
+	if (builtin && q35)
+		return err_set(e, EINVAL, "dev.tierce.vm.machine: q35 is QEMU's; builtin has a machine of its own");
+	if (builtin && strcmp(o->accel, "tcg") == 0)
+		return err_set(e, EINVAL, "dev.tierce.vm.accel: builtin does not emulate");
+	if (builtin || (strcmp(o->hypervisor, "auto") == 0 && !q35 && strcmp(o->accel, "tcg") != 0)) {
+		int r = hypervisor_builtin.probe(builtin ? e : NULL);
+		if (r >= 0 || builtin) {
+			*ret = &hypervisor_builtin;
+			return r < 0 ? err_wrap(e, r, "dev.tierce.vm.hypervisor: builtin is not available here") : 0;
+		}
+	}
 	if (strcmp(o->accel, "kvm") == 0)
 		return err_set(e, EOPNOTSUPP, "dev.tierce.vm.accel: kvm is not available here; machines are emulated");
 	*ret = &hypervisor_qemu;
