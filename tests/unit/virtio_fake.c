@@ -161,7 +161,8 @@ void *fake_at(struct fake *f, uint64_t gpa)
 uint64_t fake_put(struct fake *f, const void *data, size_t n)
 {
 	uint64_t at = fake_alloc(f, n);
-	memcpy(fake_at(f, at), data, n);
+	if (n)
+		memcpy(fake_at(f, at), data, n);
 	return at;
 }
 

@@ -30,12 +30,12 @@ struct virtio_net_options {
 int virtio_net_new(const struct virtio_host *h, unsigned slot, const struct virtio_net_options *c, struct virtio_device **ret, struct err *e) MUST_CHECK;
 
 /* dev/vsock.c: sockets between guest and host. A connection of the guest to port P of the host goes to the unix socket PATH_P; programs of the host connect to
- * PATH (listen_fd), write "CONNECT P\n" and read "OK p\n" when the guest's port P accepted. */
+ * PATH (listen_fd), write "CONNECT P\n" and read "OK p\n" when the guest's port P accepted. Connections do not outlive a snapshot: the guest is told. */
+enum { VSOCK_CONNECTIONS_MAX = 256 /* descriptors that a guest may make us hold */, VSOCK_BUFFER = 64 << 10 /* bytes that wait for a slow program of the host */ };
 struct virtio_vsock_options {
 	uint64_t cid;                  /* the guest's, at least 3 */
-	int listen_fd;                 /* listening unix socket; -EBADF: none */
-	int dir_fd;                    /* directory of PATH_P sockets; -EBADF: the guest's connections are refused */
-	const char *prefix;            /* PATH's last component */
+	int listen_fd;                 /* listening, non-blocking unix socket; -EBADF: none */
+	const char *path;              /* NULL: the guest's connections are refused */
 };
 int virtio_vsock_new(const struct virtio_host *h, unsigned slot, const struct virtio_vsock_options *c, struct virtio_device **ret, struct err *e) MUST_CHECK;
 

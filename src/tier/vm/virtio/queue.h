@@ -48,7 +48,7 @@ void virtq_reset(struct virtq *q); /* to the state after power-on; max stays */
 
 /* Next available chain: 1, or 0 when there is none (the driver will notify us of the next one), or -EBADMSG when the guest lies. */
 int virtq_pop(struct virtq *q, struct virtq_chain *ret, struct err *e) MUST_CHECK;
-/* Put back the chain that was popped last, and then those before it: they will be popped again. Not after anything was pushed. */
+/* Put back the chain that was popped last, and then those before it, none of them pushed yet: they will be popped again. */
 void virtq_unpop(struct virtq *q);
 /* How many chains wait; -EBADMSG when the guest lies. */
 int virtq_pending(const struct virtq *q);
