@@ -103,3 +103,11 @@ void serial_write(struct serial *s, unsigned reg, uint8_t v)
 	}
 	pthread_mutex_unlock(&s->lock);
 }
+
+void serial_revive(struct serial *s)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->s.thr_empty && s->s.ier & IER_THRI)
+		raise_line(s);
+	pthread_mutex_unlock(&s->lock);
+}

@@ -19,5 +19,7 @@ struct serial {
 void serial_init(struct serial *s, int fd, int irq_fd);
 uint8_t serial_read(struct serial *s, unsigned reg);
 void serial_write(struct serial *s, unsigned reg, uint8_t v);
+/* After its state was set: raise again what was pending. */
+void serial_revive(struct serial *s);
 
 #endif

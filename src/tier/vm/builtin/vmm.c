@@ -120,6 +120,18 @@ static void unquiesce(void *arg)
 		virtio_device_resume(m->slot[i].device);
 }
 
+/* A snapshot's devices stand still. An interrupt may have been on its way when the machine was saved (KVM hands irqfds to a worker): what the guest has not
+ * acknowledged is raised again, and one too many does no harm. */
+static void revive(void *arg)
+{
+	struct vmm *m = arg;
+	unquiesce(m);
+	for (unsigned i = 0; i < m->n_slots; i++)
+		if (atomic_load(&m->slot[i].device->isr))
+			m->virtio.interrupt(m, i);
+	serial_revive(&m->serial);
+}
+
 void vmm_pause(struct vmm *m)
 {
 	if (m->paused)
@@ -178,7 +190,7 @@ int vmm_start(struct vmm *m, struct err *e)
 	pthread_attr_setstacksize(&a, STACK * 4);
 	r = pthread_create(&m->device_thread, &a, device_body, m);
 	if (!r && m->c->state >= 0)
-		loop_call(&m->loop, unquiesce, m); /* restored devices stand still */
+		loop_call(&m->loop, revive, m);
 	for (unsigned i = 0; i < m->c->cpus && !r; i++) {
 		struct cpu_start *s = malloc(sizeof *s);
 		if (!s)
