@@ -238,7 +238,7 @@ static void do_cpu(void)
 	CHECK(fake_prepare(f, d, UINT64_MAX));
 	fake_set(f, 0x70, 15);
 	fake_set(f, 0x50, 0);
-	CHECK(f->pokes == 2);
+	CHECK(f->pokes == 3);
 	fake_set(f, 0x70, 0);
 }
 
@@ -265,6 +265,9 @@ static void calls(void **s)
 	(void)s;
 	static const struct { const char *name; void (*what)(void); } all[] = { { "blk", do_blk }, { "net", do_net }, { "console", do_console }, { "fs", do_fs }, { "vsock", do_vsock },
 		{ "balloon", do_balloon }, { "rng", do_rng }, { "pmem", do_pmem }, { "fault", do_fault }, { "cpu", do_cpu } };
+#ifdef __SANITIZE_ADDRESS__
+	skip(); /* a sanitizer makes calls of its own */
+#endif
 	int status = run(do_other);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
 		skip(); /* no seccomp here */

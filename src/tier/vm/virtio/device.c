@@ -115,18 +115,32 @@ void virtio_push(struct virtio_device *d, unsigned queue, uint16_t head, uint32_
 
 /* ---- moves ---- */
 
-void life_reset(struct virtio_device *d)
+void life_stop(struct virtio_device *d)
 {
-	if (d->ops->reset)
-		d->ops->reset(d);
+	d->active = d->broken = d->want_activate = d->restored = false;
+	d->want_reset = true;
+	d->want_kick = 0;
 	for (unsigned i = 0; i < d->n_queues; i++)
 		virtq_reset(&d->queue[i]);
 	d->acked = 0;
 	d->status = 0;
-	d->active = d->broken = d->want_activate = d->restored = false;
-	d->want_kick = 0;
 	d->device_features_sel = d->driver_features_sel = d->queue_sel = 0;
 	atomic_store(&d->isr, 0);
+	if (d->ops->reset_config)
+		d->ops->reset_config(d);
+}
+
+static void reset_own(struct virtio_device *d)
+{
+	d->want_reset = false;
+	if (d->ops->reset)
+		d->ops->reset(d);
+}
+
+void life_reset(struct virtio_device *d)
+{
+	life_stop(d);
+	reset_own(d);
 }
 
 int life_start_queues(struct virtio_device *d, struct err *e)
@@ -166,6 +180,8 @@ static void activate(struct virtio_device *d)
 /* Notes of processor threads first: a notification by ioeventfd may overtake the poke that announces DRIVER_OK. */
 static void notes(struct virtio_device *d)
 {
+	if (d->want_reset)
+		reset_own(d);
 	if (d->want_activate && !d->active && !d->broken && !d->quiesced) {
 		d->want_activate = false;
 		activate(d);
@@ -198,6 +214,8 @@ void virtio_device_kick(struct virtio_device *d, unsigned queue)
 void virtio_device_quiesce(struct virtio_device *d)
 {
 	virtio_lock(d);
+	if (d->want_reset)
+		reset_own(d);
 	if (!d->quiesced && d->ops->quiesce && d->active)
 		d->ops->quiesce(d);
 	d->quiesced = true;

@@ -4,7 +4,8 @@
  * come there. Processor threads call virtio_mmio_read() and virtio_mmio_write() only. One lock per device, taken inside of these functions and of the watch
  * callbacks, covers all of a device but the interrupt status, which is atomic, so that an interrupt handler in the guest never waits for a disk. Order: a
  * device's lock is the innermost; the host functions below are called with it held and must not call back into the device. A processor thread does no device
- * work: what a register write asks for is left as a note, and the monitor is poked. */
+ * work: what a register write asks for is left as a note, and the monitor is poked. A reset takes effect at once where guest memory is concerned: the queues
+ * stop. What the device itself holds (sockets, timers, requests of others) goes when the device thread comes to it, before anything else of that device. */
 #ifndef TIERCE_TIER_VM_VIRTIO_DEVICE_H
 #define TIERCE_TIER_VM_VIRTIO_DEVICE_H
 
@@ -41,12 +42,13 @@ struct virtio_host {
 
 struct virtio_device;
 
-/* A kind of device. All run on the device thread with the lock held, except config_read and config_write (any thread, lock held). NULL: nothing to do. */
+/* A kind of device. All run on the device thread with the lock held, except those on the configuration space (any thread, lock held). NULL: nothing to do. */
 struct virtio_ops {
 	const char *name;
 	uint32_t id;                                               /* virtio 1.2, section 5 */
 	int (*activate)(struct virtio_device *d, struct err *e);   /* DRIVER_OK; features are settled and queues run */
-	void (*reset)(struct virtio_device *d);                    /* forget the driver; also before free. On any thread */
+	void (*reset)(struct virtio_device *d);                    /* forget the driver: what is in flight, watches, timers; the queues are reset already. Also before free */
+	void (*reset_config)(struct virtio_device *d);             /* the driver's fields of the configuration space, at once; any thread, memory only */
 	void (*kick)(struct virtio_device *d, unsigned queue);     /* chains may be available; only while active */
 	void (*config_read)(struct virtio_device *d, uint32_t offset, uint32_t len, void *data);        /* inside config_len; default: from config */
 	void (*config_write)(struct virtio_device *d, uint32_t offset, uint32_t len, const void *data); /* inside config_len; default: ignored */
@@ -65,7 +67,7 @@ struct virtio_device {
 	uint64_t features, acked;            /* offered, accepted */
 	uint32_t status;
 	bool active, broken, quiesced, restored;
-	bool want_activate;                  /* notes for the device thread */
+	bool want_reset, want_activate;      /* notes for the device thread, in this order */
 	uint32_t want_kick;                  /* bit per queue */
 	uint32_t device_features_sel, driver_features_sel, queue_sel;
 	unsigned n_queues, faults, budget;

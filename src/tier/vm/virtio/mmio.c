@@ -77,8 +77,8 @@ void virtio_mmio_read(struct virtio_device *d, uint64_t offset, unsigned len, vo
 static bool write_status(struct virtio_device *d, uint32_t v)
 {
 	if (!v) {
-		life_reset(d);
-		return false;
+		life_stop(d);
+		return true;
 	}
 	uint32_t fresh = v & ~d->status & (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_FAILED);
 	if (fresh & VIRTIO_CONFIG_S_FEATURES_OK && (d->acked & ~d->features || !virtio_acked(d, VIRTIO_F_VERSION_1)))

@@ -185,10 +185,13 @@ static int activate(struct virtio_device *d, struct err *e)
 
 static void reset(struct virtio_device *d)
 {
-	struct balloon *b = balloon_of(d);
-	b->config.actual = b->config.poison_val = 0;
-	b->stats_held = false;
-	b->stats.valid = false;
+	balloon_of(d)->stats_held = false;
+	balloon_of(d)->stats.valid = false;
+}
+
+static void reset_config(struct virtio_device *d)
+{
+	balloon_of(d)->config.actual = balloon_of(d)->config.poison_val = 0;
 }
 
 static int save(struct virtio_device *d, struct strbuf *out)
@@ -220,7 +223,7 @@ static void balloon_free(struct virtio_device *d)
 	free(d);
 }
 
-static const struct virtio_ops ops = { .name = "balloon", .id = VIRTIO_ID_BALLOON, .activate = activate, .reset = reset, .kick = kick, .config_write = config_write,
+static const struct virtio_ops ops = { .name = "balloon", .id = VIRTIO_ID_BALLOON, .activate = activate, .reset = reset, .reset_config = reset_config, .kick = kick, .config_write = config_write,
 	.save = save, .restore = restore, .free = balloon_free };
 
 int virtio_balloon_new(const struct virtio_host *h, unsigned slot, const struct virtio_balloon_options *c, struct virtio_device **ret, struct err *e)
