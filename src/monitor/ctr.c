@@ -106,6 +106,17 @@ static int load_fields(struct mctr *c, const struct json *j, struct err *e) {
 	return 0;
 }
 
+static void serve_names(struct monitor *m, const struct json *addresses) {
+	_cleanup_free_ char *names = NULL;
+	if (asprintf(&names, "%s/names", m->cfg->run_dir) < 0) {
+		names = NULL;
+		return;
+	}
+	for (const struct json *a = json_first(addresses); a; a = a->next)
+		if (a->type == JSON_STRING)
+			dns_serve(&m->dns, names, a->text);
+}
+
 int mctr_load(struct monitor *m, const char *id, struct mctr **ret, struct err *e) {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
@@ -132,6 +143,8 @@ int mctr_load(struct monitor *m, const char *id, struct mctr **ret, struct err *
 		r = json_parse(&a, text.s, text.len, &j, e);
 	if (r == 0)
 		r = load_fields(c, j, e);
+	if (r == 0)
+		serve_names(m, json_get(j, "dns"));
 	if (r == 0)
 		r = log_open(&c->log, e);
 	if (r < 0) {

@@ -21,6 +21,8 @@ static void reap(struct monitor *m) {
 	int status;
 	pid_t pid;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (dns_reaped(m->dns, pid))
+			continue;
 		for (size_t i = 0; i < m->n_ctrs; i++) {
 			struct mctr *c = m->ctrs[i];
 			if (c->health.pid == pid)
@@ -112,6 +114,7 @@ static int next_timeout(struct monitor *m, size_t alive) {
 		if (c->state == MCTR_RUNNING && c->health.set && c->health.interval && c->health.pid == 0)
 			next = MIN(next, c->health.next);
 	}
+	next = MIN(next, dns_next(m->dns));
 	if (!alive && !m->cfg->pod)
 		next = MIN(next, m->idle_since + MONITOR_IDLE_MS * 1000000ull);
 	if (next == UINT64_MAX)
@@ -131,7 +134,7 @@ static void trim_memory(void) {
 
 enum source { SRC_SIGNAL, SRC_LISTEN, SRC_CLIENT, SRC_OUT, SRC_ERR, SRC_IN, SRC_HEALTH };
 struct slot { enum source kind; void *who; int client_fd; };
-enum { SLOTS = 2 + MONITOR_CLIENTS_MAX + 4 * MONITOR_CONTAINERS_MAX };
+enum { SLOTS = 2 + MONITOR_CLIENTS_MAX + 4 * MONITOR_CONTAINERS_MAX + DNS_FDS_MAX };
 
 static size_t gather(struct monitor *m, struct pollfd *p, struct slot *s) {
 	size_t n = 0;
@@ -276,19 +279,22 @@ int podmon_run(const struct podmon_config *cfg, struct err *e) {
 			break;
 		if (alive)
 			m.idle_since = mono_ns();
-		size_t n = gather(&m, p, s);
+		size_t own = gather(&m, p, s), n = own + dns_gather(m.dns, p + own);
 		if (m.trim) {
 			m.trim = false;
 			trim_memory();
 		}
 		if (poll(p, n, next_timeout(&m, alive)) < 0 && errno != EINTR)
 			break;
-		dispatch(&m, p, s, n);
+		dns_dispatch(m.dns, p + own, n - own);
+		dns_tick(m.dns);
+		dispatch(&m, p, s, own);
 	}
 	finish_clients(&m);
 	char ctl[512];
 	snprintf(ctl, sizeof(ctl), "%s/ctl", cfg->name);
 	unlinkat(m.run_fd, ctl, 0);
+	dns_close(m.dns);
 	for (size_t i = 0; i < m.n_ctrs; i++)
 		run_cleanup(&m, m.ctrs[i], i + 1 == m.n_ctrs);
 	return 0;

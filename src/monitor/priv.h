@@ -2,6 +2,7 @@
 #ifndef TIERCE_MONITOR_PRIV_H
 #define TIERCE_MONITOR_PRIV_H
 
+#include "monitor/dns.h"
 #include "monitor/monitor.h"
 
 struct health {
@@ -60,6 +61,7 @@ struct monitor {
 	bool ending;
 	bool trim;           /* a container was started or removed: give memory back before sleeping */
 	uint64_t idle_since;
+	struct dns *dns;     /* NULL: no container is on a network with names */
 };
 
 uint64_t mono_ns(void);

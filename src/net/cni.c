@@ -27,6 +27,10 @@ static bool name_valid(const char *s) {
 	return true;
 }
 
+int cni_name_check(const char *name, struct err *e) {
+	return name_valid(name) ? 0 : err_set(e, -EINVAL, "network name \"%.64s\" is invalid (letters, digits, _ . -)", name);
+}
+
 static int read_list(struct arena *a, const char *dir, const char *file, struct json **ret, struct err *e) {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	char path[512];
@@ -81,8 +85,9 @@ static int match(void *arg, const char *dir, const char *file) {
 
 int cni_load(struct arena *a, const struct cni_dirs *d, const char *network, struct json **ret, struct err *e) {
 	struct search s = { a, network, NULL, STRBUF_INIT };
-	if (!name_valid(network))
-		return err_set(e, -EINVAL, "network name \"%.64s\" is invalid (letters, digits, _ . -)", network);
+	int r = cni_name_check(network, e);
+	if (r < 0)
+		return r;
 	each(d, match, &s);
 	if (s.found)
 		*ret = s.found;
@@ -204,7 +209,7 @@ static bool capability(const struct json *plugin, const char *name) {
 }
 
 static void runtime_config(struct json_writer *w, const struct json *plugin, const struct cni_attachment *at) {
-	bool ports = at->n_ports && capability(plugin, "portMappings"), ips = at->static_ip && capability(plugin, "ips"), mac = at->static_mac && capability(plugin, "mac");
+	bool ports = at->n_ports && capability(plugin, "portMappings"), ips = (at->static_ip || at->static_ip6) && capability(plugin, "ips"), mac = at->static_mac && capability(plugin, "mac");
 	if (!ports && !ips && !mac)
 		return;
 	jw_key(w, "runtimeConfig");
@@ -226,7 +231,10 @@ static void runtime_config(struct json_writer *w, const struct json *plugin, con
 	if (ips) {
 		jw_key(w, "ips");
 		jw_array(w);
-		jw_string(w, at->static_ip);
+		if (at->static_ip)
+			jw_string(w, at->static_ip);
+		if (at->static_ip6)
+			jw_string(w, at->static_ip6);
 		jw_array_end(w);
 	}
 	if (mac)
@@ -396,86 +404,4 @@ int cni_del(const struct cni_dirs *d, const struct cni_attachment *at, struct er
 	if (r == 0)
 		unlinkat(dir, name, 0);
 	return r;
-}
-
-int cni_write_bridge(const struct cni_dirs *d, const char *name, const char *bridge, const char *subnet, const char *gateway, bool internal, const char *labels_json, struct err *e) {
-	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
-	struct json_writer w;
-	char file[160];
-	if (!name_valid(name))
-		return err_set(e, -EINVAL, "network name \"%.64s\" is invalid (letters, digits, _ . -)", name);
-	jw_init(&w, &b, 2);
-	jw_object(&w);
-	jw_kv_string(&w, "cniVersion", "0.4.0");
-	jw_kv_string(&w, "name", name);
-	if (labels_json) {
-		_cleanup_arena_ struct arena a = ARENA_INIT;
-		struct json *labels;
-		int k = json_parse(&a, labels_json, strlen(labels_json), &labels, e);
-		if (k < 0)
-			return k;
-		jw_key(&w, "args");
-		jw_object(&w);
-		jw_key(&w, "tierce_labels");
-		jw_value(&w, labels);
-		jw_object_end(&w);
-	}
-	jw_key(&w, "plugins");
-	jw_array(&w);
-	jw_object(&w);
-	jw_kv_string(&w, "type", "bridge");
-	jw_kv_string(&w, "bridge", bridge);
-	jw_kv_bool(&w, "isGateway", !internal);
-	jw_kv_bool(&w, "ipMasq", !internal);
-	jw_kv_bool(&w, "hairpinMode", true);
-	jw_key(&w, "capabilities");
-	jw_object(&w);
-	jw_kv_bool(&w, "ips", true);
-	jw_kv_bool(&w, "mac", true);
-	jw_object_end(&w);
-	jw_key(&w, "ipam");
-	jw_object(&w);
-	jw_kv_string(&w, "type", "host-local");
-	if (!internal) {
-		jw_key(&w, "routes");
-		jw_array(&w);
-		jw_object(&w);
-		jw_kv_string(&w, "dst", "0.0.0.0/0");
-		jw_object_end(&w);
-		jw_array_end(&w);
-	}
-	jw_key(&w, "ranges");
-	jw_array(&w);
-	jw_array(&w);
-	jw_object(&w);
-	jw_kv_string(&w, "subnet", subnet);
-	if (gateway)
-		jw_kv_string(&w, "gateway", gateway);
-	jw_object_end(&w);
-	jw_array_end(&w);
-	jw_array_end(&w);
-	jw_object_end(&w);
-	jw_object_end(&w);
-	jw_object(&w);
-	jw_kv_string(&w, "type", "portmap");
-	jw_key(&w, "capabilities");
-	jw_object(&w);
-	jw_kv_bool(&w, "portMappings", true);
-	jw_object_end(&w);
-	jw_object_end(&w);
-	jw_object(&w);
-	jw_kv_string(&w, "type", "firewall");
-	jw_object_end(&w);
-	jw_array_end(&w);
-	jw_object_end(&w);
-	int r = jw_finish(&w);
-	if (r < 0)
-		return err_sys(e, r, "write network %s", name);
-	mkdir(d->conf[0], 0755);
-	_cleanup_close_ int dir = open(d->conf[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return err_sys(e, errno, "open %s", d->conf[0]);
-	snprintf(file, sizeof(file), "%s.conflist", name);
-	r = file_replace_at(dir, file, b.s, b.len, 0644, 1);
-	return r < 0 ? err_sys(e, r, "write %s/%s", d->conf[0], file) : 0;
 }

@@ -21,7 +21,7 @@ const struct command *const commands[] = {
 	&cmd_port, &cmd_top, &cmd_rename, &cmd_update, &cmd_container_prune, &cmd_container_cleanup,
 	&cmd_logs, &cmd_events, &cmd_stats, &cmd_cp, &cmd_diff, &cmd_export, &cmd_commit,
 	&cmd_volume_create, &cmd_volume_ls, &cmd_volume_rm, &cmd_volume_prune, &cmd_volume_inspect, &cmd_volume_exists,
-	&cmd_network_create, &cmd_network_ls, &cmd_network_rm, &cmd_network_inspect, &cmd_network_exists, &cmd_secret_create, &cmd_secret_ls, &cmd_secret_rm,
+	&cmd_network_create, &cmd_network_ls, &cmd_network_rm, &cmd_network_inspect, &cmd_network_exists, &cmd_network_connect, &cmd_network_disconnect, &cmd_network_prune, &cmd_secret_create, &cmd_secret_ls, &cmd_secret_rm,
 	&cmd_pod_create, &cmd_pod_start, &cmd_pod_stop, &cmd_pod_restart, &cmd_pod_kill, &cmd_pod_rm, &cmd_pod_ps, &cmd_pod_inspect, &cmd_pod_logs, &cmd_pod_exists, &cmd_pod_run,
 	&cmd_info, &cmd_system_info, &cmd_version, &cmd_generate_systemd,
 	&cmd_history, &cmd_image_inspect, &cmd_image_mount, &cmd_image_prune, &cmd_image_unmount, &cmd_images, &cmd_import, &cmd_load, &cmd_login,

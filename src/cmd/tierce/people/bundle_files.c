@@ -567,6 +567,12 @@ static int write_monitor(struct bundle *b, int dir, struct err *e) {
 		r = write_health(&w, b, e);
 	if (r < 0)
 		return r;
+	jw_key(&w, "dns");
+	jw_array(&w);
+	for (const struct json *n = json_first(json_get(net_state(b->c), "networks")); n; n = n->next)
+		for (const struct json *s = json_first(json_get(n, "dns")); s; s = s->next)
+			jw_value(&w, s);
+	jw_array_end(&w);
 	jw_key(&w, "cleanup");
 	jw_array(&w);
 	jw_string(&w, b->c->p->self);

@@ -248,6 +248,8 @@ static int c_rename(struct cli *t, const void *opts UNUSED, int argc UNUSED, cha
 	if (r == 0)
 		r = pctr_rename(c, argv[1], e);
 	if (r == 0)
+		net_refresh_hosts(&p);
+	if (r == 0)
 		event_write(&p, "container", "rename", c->id, c->name, c->image, 0);
 	people_close(&p);
 	return r;

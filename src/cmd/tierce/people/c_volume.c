@@ -1,4 +1,4 @@
-/* volume, network, secret. */
+/* volume, secret. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -7,7 +7,6 @@
 #include <time.h>
 
 #include "cmd/tierce/people/commands.h"
-#include "net/link.h"
 #include "sys/fd.h"
 
 static int by_text(const void *a, const void *b) {
@@ -241,178 +240,6 @@ static int volume_exists(struct cli *t, const void *opts UNUSED, int argc UNUSED
 	return 0;
 }
 
-/* ---- networks -------------------------------------------------------------------------------------------------------------------------- */
-
-struct network_opts { const char *subnet, *gateway, *driver, *interface; bool internal; struct opt_list label; };
-static const struct opt network_rows[] = {
-	{ .name = "driver", .short_name = 'd', .kind = OPT_STRING, .offset = offsetof(struct network_opts, driver), .arg = "DRIVER", .help = "bridge (the only one; others by a file in /etc/cni/net.d)" },
-	{ .name = "gateway", .kind = OPT_STRING, .offset = offsetof(struct network_opts, gateway), .arg = "ADDRESS", .help = "gateway (default: the first address)" },
-	{ .name = "interface-name", .kind = OPT_STRING, .offset = offsetof(struct network_opts, interface), .arg = "NAME", .help = "name of the bridge on the host" },
-	{ .name = "internal", .kind = OPT_FLAG, .offset = offsetof(struct network_opts, internal), .help = "no route to the outside" },
-	{ .name = "label", .kind = OPT_LIST, .offset = offsetof(struct network_opts, label), .arg = "KEY=VALUE", .help = "set a label" },
-	{ .name = "subnet", .kind = OPT_STRING, .offset = offsetof(struct network_opts, subnet), .arg = "CIDR", .help = "address range (default: the next free 10.91.N.0/24)" },
-};
-
-static int network_create(struct cli *t, const void *opts, int argc UNUSED, char **argv, struct err *e) {
-	const struct network_opts *o = opts;
-	struct people p;
-	struct json *j;
-	char **v = NULL, subnet[32], bridge[16];
-	size_t n = 0;
-	_cleanup_err_ struct err none = ERR_INIT;
-	int r = tierce_people(t, &p, e);
-	if (r == 0 && o->driver && !streq(o->driver, "bridge"))
-		r = err_set(e, -ENOTSUP, "network driver \"%s\" is not supported: put a CNI configuration list into /etc/cni/net.d instead", o->driver);
-	if (r == 0)
-		r = net_ensure_default(&p, e);
-	if (r == 0 && cni_load(&p.arena, &p.cni, argv[0], &j, &none) == 0)
-		r = err_set(e, -EEXIST, "network name %s already used: network already exists", argv[0]);
-	if (r == 0)
-		r = cni_list(&p.cni, &v, &n, e);
-	if (r == 0) {
-		/* A free third byte: whatever the name hashes to, then upwards past those that are taken. */
-		bool taken[256] = { false };
-		unsigned h = 5381, third;
-		for (const char *s = argv[0]; *s; s++)
-			h = h * 33 + (unsigned char)*s;
-		for (size_t i = 0; i < n; i++) {
-			_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-			struct json_writer w;
-			if (cni_load(&p.arena, &p.cni, v[i], &j, NULL) < 0)
-				continue;
-			jw_init(&w, &text, 0);
-			jw_value(&w, j);
-			for (const char *s = strbuf_str(&text); (s = strstr(s, "10.91.")); s += 6)
-				taken[(unsigned)atoi(s + 6) & 255] = true;
-		}
-		for (third = h & 255; taken[third]; third = (third + 1) & 255)
-			if (((third + 1) & 255) == (h & 255)) {
-				r = err_set(e, -ENOSPC, "no free subnet in 10.91.0.0/16: name one with --subnet");
-				break;
-			}
-		snprintf(subnet, sizeof(subnet), "10.91.%u.0/24", third);
-		snprintf(bridge, sizeof(bridge), "trc%08x", h);
-	}
-	if (r == 0)
-		r = cni_write_bridge(&p.cni, argv[0], o->interface ? o->interface : bridge, o->subnet ? o->subnet : subnet, o->gateway, o->internal, NULL, e);
-	if (r == 0) {
-		puts(argv[0]);
-		event_write(&p, "network", "create", argv[0], argv[0], NULL, 0);
-	}
-	strv_free(v);
-	people_close(&p);
-	return r;
-}
-
-static int network_ls(struct cli *t, const void *opts, int argc UNUSED, char **argv UNUSED, struct err *e) {
-	static const struct fmt_column columns[] = { { "Name", "NAME" }, { "Driver", "DRIVER" } };
-	const struct list_opts *o = opts;
-	struct people p;
-	struct fmt f;
-	char **v = NULL;
-	size_t n = 0;
-	int r = tierce_people(t, &p, e);
-	if (r == 0)
-		r = net_ensure_default(&p, e);
-	if (r == 0)
-		r = cni_list(&p.cni, &v, &n, e);
-	if (r == 0)
-		r = fmt_init(&f, o->quiet ? "{{.Name}}" : o->format, columns, 2, !o->noheading, e);
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		struct json *j;
-		const char *driver = "";
-		if (cni_load(&p.arena, &p.cni, v[i], &j, NULL) == 0)
-			driver = json_str(json_first(json_get(j, "plugins")) ? json_first(json_get(j, "plugins")) : j, "type", "");
-		struct fmt_value row[] = { { "Name", v[i], NULL, NULL }, { "Driver", driver, NULL, NULL } };
-		r = fmt_row(&f, row, ARRAY_SIZE(row), e);
-	}
-	if (r == 0)
-		r = fmt_end(&f, stdout, e);
-	strv_free(v);
-	people_close(&p);
-	return r;
-}
-
-static int network_rm(struct cli *t, const void *opts, int argc, char **argv, struct err *e) {
-	const struct list_opts *o = opts;
-	struct people p;
-	struct pctr **v;
-	size_t n = 0;
-	int r = tierce_people(t, &p, e);
-	if (r == 0)
-		r = pctr_list(&p, &v, &n, e);
-	for (int i = 0; r == 0 && i < argc; i++) {
-		char path[4200];
-		struct json *j;
-		r = cni_load(&p.arena, &p.cni, argv[i], &j, e);
-		if (r == -ENOENT && o->force) {
-			r = 0;
-			err_clear(e);
-			continue;
-		}
-		for (size_t k = 0; r == 0 && k < n; k++)
-			for (size_t m = 0; r == 0 && m < v[k]->opts.network.n; m++) {
-				const char *s = v[k]->opts.network.v[m];
-				size_t len = strlen(argv[i]);
-				if (strncmp(s, argv[i], len) || (s[len] && s[len] != ':'))
-					continue;
-				r = o->force ? pctr_remove(v[k], true, false, -1, e)
-					: err_set(e, -EBUSY, "\"%s\" has associated containers with it (%s). Use -f to forcibly delete containers and pods: network is being used", argv[i], v[k]->name);
-			}
-		snprintf(path, sizeof(path), "%s/%s.conflist", p.cni.conf[0], argv[i]);
-		if (r == 0 && unlink(path) < 0)
-			r = errno == ENOENT ? err_set(e, -EPERM, "network %s is not ours: its file is in %s", argv[i], p.cni.conf[1]) : err_sys(e, errno, "remove %s", path);
-		if (r == 0) {
-			/* The bridge goes with its network; the plugins leave it. */
-			const char *bridge = json_str(json_first(json_get(j, "plugins")), "bridge", NULL);
-			if (bridge)
-				link_delete(bridge);
-			puts(argv[i]);
-			event_write(&p, "network", "remove", argv[i], argv[i], NULL, 0);
-		}
-	}
-	people_close(&p);
-	return r;
-}
-
-static int network_inspect(struct cli *t, const void *opts, int argc, char **argv, struct err *e) {
-	const struct list_opts *o = opts;
-	struct people p;
-	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
-	struct json_writer w;
-	int r = tierce_people(t, &p, e);
-	jw_init(&w, &out, 4);
-	jw_array(&w);
-	for (int i = 0; r == 0 && i < argc; i++) {
-		struct json *j;
-		r = cni_load(&p.arena, &p.cni, argv[i], &j, e);
-		if (r == 0 && o->format) {
-			_cleanup_strbuf_ struct strbuf s = STRBUF_INIT;
-			r = format_template(o->format, j, &s, e);
-			if (r == 0)
-				puts(strbuf_str(&s));
-		} else if (r == 0) {
-			jw_value(&w, j);
-		}
-	}
-	jw_array_end(&w);
-	if (r == 0 && !o->format && jw_finish(&w) == 0)
-		fputs(strbuf_str(&out), stdout);
-	people_close(&p);
-	return r;
-}
-
-static int network_exists(struct cli *t, const void *opts UNUSED, int argc UNUSED, char **argv, struct err *e) {
-	struct people p;
-	struct json *j;
-	_cleanup_err_ struct err none = ERR_INIT;
-	int r = tierce_people(t, &p, e);
-	if (r == 0)
-		t->exit_code = cni_load(&p.arena, &p.cni, argv[0], &j, &none) == 0 ? 0 : 1;
-	people_close(&p);
-	return r;
-}
-
 /* ---- secrets ------------------------------------------------------------------------------------------------------------------------------ */
 
 enum { SECRET_MAX = 512000 }; /* bytes: podman's bound */
@@ -499,11 +326,6 @@ COMMAND(cmd_volume_rm, "volume rm", "VOLUME...", "Remove volumes", force_rows, 0
 COMMAND(cmd_volume_prune, "volume prune", "", "Remove volumes that no container uses", force_rows, 0, 0, volume_prune)
 COMMAND(cmd_volume_inspect, "volume inspect", "VOLUME...", "Show a volume", format_rows, 1, -1, volume_inspect)
 COMMAND(cmd_volume_exists, "volume exists", "VOLUME", "Exit with 0 when a volume exists, else with 1", no_rows, 1, 1, volume_exists)
-COMMAND(cmd_network_create, "network create", "NAME", "Make a network", network_rows, 1, 1, network_create)
-COMMAND(cmd_network_ls, "network ls", "", "List networks", list_rows, 0, 0, network_ls)
-COMMAND(cmd_network_rm, "network rm", "NETWORK...", "Remove networks", force_rows, 1, -1, network_rm)
-COMMAND(cmd_network_inspect, "network inspect", "NETWORK...", "Show a network", format_rows, 1, -1, network_inspect)
-COMMAND(cmd_network_exists, "network exists", "NETWORK", "Exit with 0 when a network exists, else with 1", no_rows, 1, 1, network_exists)
 COMMAND(cmd_secret_create, "secret create", "NAME FILE|-", "Keep a secret", no_rows, 2, 2, secret_create)
 COMMAND(cmd_secret_ls, "secret ls", "", "List secrets", list_rows, 0, 0, secret_ls)
 COMMAND(cmd_secret_rm, "secret rm", "SECRET...", "Remove secrets", force_rows, 0, -1, secret_rm)

@@ -127,8 +127,11 @@ static int prepare(struct pctr *c, struct err *e) {
 		r = rootfs_mount(c, &rootfs, e);
 	if (r == 0)
 		r = net_up(c, &netns, e);
-	if (r == 0)
+	if (r == 0) {
+		/* Before the program starts: it may ask for a name at once. */
+		net_refresh_names(c->p);
 		r = bundle_write(c, rootfs, netns, e);
+	}
 	return r;
 }
 

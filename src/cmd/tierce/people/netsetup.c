@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "cmd/tierce/people/people.h"
+#include "cmd/tierce/people/netpriv.h"
 #include "confine/mount.h"
 #include "net/netns.h"
 #include "net/usernet.h"
@@ -17,12 +17,25 @@
 static const char default_network[] = "tierce";
 enum { NET_JSON_MAX = 1 << 20 };
 
+bool net_is_internal(struct people *p, const char *network) {
+	struct json *j;
+	if (cni_load(&p->arena, &p->cni, network, &j, NULL) < 0)
+		return false;
+	const struct json *masq = json_get(json_first(json_get(j, "plugins")), "ipMasq"), *routes = json_get(json_get(json_first(json_get(j, "plugins")), "ipam"), "routes");
+	return masq && masq->type == JSON_BOOL && !masq->boolean && !json_first(routes);
+}
+
 int net_ensure_default(struct people *p, struct err *e) {
 	struct json *j;
 	_cleanup_err_ struct err none = ERR_INIT;
 	if (cni_load(&p->arena, &p->cni, default_network, &j, &none) == 0)
 		return 0;
-	return cni_write_bridge(&p->cni, default_network, "tierce0", "10.90.0.0/16", NULL, false, NULL, e);
+	const struct cni_bridge b = { .name = default_network, .bridge = "tierce0", .subnets = { { .subnet = "10.90.0.0/16" } }, .n_subnets = 1 };
+	return cni_write_bridge(&p->cni, &b, e);
+}
+
+bool net_is_default(const char *network) {
+	return streq(network, default_network);
 }
 
 /* What an ordinary user gets without --network: podman's choice of its time first, the other where only that is installed. */
@@ -85,21 +98,26 @@ int net_plan(struct pctr *c, struct net_plan *ret, struct err *e) {
 		return err_set(e, -EINVAL, "--publish needs a network of the container's own (not %s)", l->v[0]);
 	if (ret->mode == NET_SLIRP || ret->mode == NET_PASTA) {
 		struct usernet u = { .kind = ret->mode == NET_SLIRP ? USERNET_SLIRP : USERNET_PASTA, .options = ret->arg };
-		if (c->opts.ip || c->opts.mac_address)
+		if (c->opts.ip || c->opts.ip6 || c->opts.mac_address)
 			return err_set(e, -EINVAL, "--ip and --mac-address need a bridge network");
 		return usernet_check(&c->p->arena, &u, e);
 	}
 	return 0;
 }
 
-/* "NAME:ip=10.0.0.5,mac=..,alias=x" */
-static const char *network_option(struct pctr *c, size_t i, const char *key) {
-	const char *s = i < c->opts.network.n ? strchr(c->opts.network.v[i], ':') : NULL;
+/* Values of "NAME:ip=10.0.0.5,mac=..,alias=x,alias=y": the k-th one of a key. */
+static const char *word_option(struct arena *a, const char *word, const char *key, size_t k) {
+	const char *s = word ? strchr(word, ':') : NULL;
 	size_t n = strlen(key);
 	for (s = s ? s + 1 : NULL; s && *s; s += strcspn(s, ","), s += *s == ',')
-		if (strncmp(s, key, n) == 0 && s[n] == '=')
-			return arena_strndup(&c->p->arena, s + n + 1, strcspn(s + n + 1, ","));
+		if (strncmp(s, key, n) == 0 && s[n] == '=' && k-- == 0)
+			return arena_strndup(a, s + n + 1, strcspn(s + n + 1, ","));
 	return NULL;
+}
+
+/* The word of the i-th network, NULL: the default network that nobody named. */
+static const char *network_word(struct pctr *c, size_t i) {
+	return i < c->opts.network.n ? c->opts.network.v[i] : NULL;
 }
 
 struct json *net_state(struct pctr *c) {
@@ -178,31 +196,83 @@ static int gather_ports(struct pctr *c, struct cni_port **ret, size_t *n, struct
 	return r;
 }
 
+/* Is the bridge's own address there, and its port 53 free for the monitors? A name server of the host's on all addresses has it; then names go into hosts files. */
+static bool can_serve(const char *gateway) {
+	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(53) };
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons(53) };
+	int one = 1;
+	if (!gateway)
+		return false;
+	bool is_four = inet_pton(AF_INET, gateway, &four.sin_addr) == 1;
+	if (!is_four && inet_pton(AF_INET6, gateway, &six.sin6_addr) != 1)
+		return false;
+	_cleanup_close_ int fd = socket(is_four ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && !is_four)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &one, sizeof(one)); /* tentative for a second (RFC 4862, 5.4) */
+	return fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) == 0 &&
+		bind(fd, is_four ? (struct sockaddr *)&four : (struct sockaddr *)&six, is_four ? sizeof(four) : sizeof(six)) == 0;
+}
+
+/* network create --disable-dns */
+static bool names_wanted(struct pctr *c, const char *network) {
+	struct json *j;
+	const struct json *off = cni_load(&c->p->arena, &c->p->cni, network, &j, NULL) == 0 ? json_get(json_get(json_get(j, "args"), "tierce"), "noDns") : NULL;
+	return !(off && off->type == JSON_BOOL && off->boolean);
+}
+
+/* One attachment as a member of net.json's "networks". */
+void net_write_attachment(struct json_writer *w, struct pctr *c, enum net_mode mode, const char *name, const char *word, const char *ifname, const struct cni_result *result) {
+	bool seen[2] = { false, false };
+	const char *alias;
+	jw_object(w);
+	jw_kv_string(w, "name", name);
+	jw_kv_string(w, "interface", ifname);
+	jw_kv_string(w, "mac", result->mac ? result->mac : "");
+	for (size_t k = 0; k < result->n; k++) {
+		const struct cni_address *v = &result->v[k];
+		bool six = strchr(v->ip, ':') != NULL;
+		if (seen[six])
+			continue;
+		seen[six] = true;
+		jw_kv_string(w, six ? "ip6" : "ip", v->ip);
+		jw_kv_u64(w, six ? "prefix6" : "prefix", v->prefix);
+		jw_kv_string(w, six ? "gateway6" : "gateway", v->gateway ? v->gateway : "");
+	}
+	jw_key(w, "dns");
+	jw_array(w);
+	for (size_t k = 0; mode == NET_BRIDGE && k < result->n; k++)
+		if (names_wanted(c, name) && can_serve(result->v[k].gateway))
+			jw_string(w, result->v[k].gateway);
+	jw_array_end(w);
+	jw_key(w, "aliases");
+	jw_array(w);
+	for (size_t k = 0; k < c->opts.network_alias.n; k++)
+		jw_string(w, c->opts.network_alias.v[k]);
+	for (size_t k = 0; (alias = word_option(&c->p->arena, word, "alias", k)); k++)
+		jw_string(w, alias);
+	jw_array_end(w);
+	jw_object_end(w);
+}
+
+int net_save_state(struct pctr *c, struct json_writer *w, struct strbuf *b, struct err *e) {
+	_cleanup_close_ int dir = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = jw_finish(w);
+	if (r == 0)
+		r = dir < 0 ? -errno : file_replace_at(dir, "net.json", b->s, b->len, 0600, 0);
+	return r < 0 ? err_sys(e, r, "write %s/net.json", c->dir) : 0;
+}
+
 static int write_state(struct pctr *c, const struct net_plan *plan, const struct cni_result *results, const struct cni_port *ports, size_t n_ports, const char *dns, struct err *e) {
 	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
 	struct json_writer w;
+	char ifname[16];
 	jw_init(&w, &b, 1);
 	jw_object(&w);
 	jw_key(&w, "networks");
 	jw_array(&w);
 	for (size_t i = 0; i < plan->n; i++) {
-		jw_object(&w);
-		jw_kv_string(&w, "name", plan->names[i]);
-		jw_kv_string(&w, "mac", results[i].mac ? results[i].mac : "");
-		for (size_t k = 0; k < results[i].n && k < 1; k++) {
-			jw_kv_string(&w, "ip", results[i].v[k].ip);
-			jw_kv_u64(&w, "prefix", results[i].v[k].prefix);
-			jw_kv_string(&w, "gateway", results[i].v[k].gateway ? results[i].v[k].gateway : "");
-		}
-		jw_key(&w, "aliases");
-		jw_array(&w);
-		for (size_t k = 0; k < c->opts.network_alias.n; k++)
-			jw_string(&w, c->opts.network_alias.v[k]);
-		const char *alias = network_option(c, i, "alias");
-		if (alias)
-			jw_string(&w, alias);
-		jw_array_end(&w);
-		jw_object_end(&w);
+		snprintf(ifname, sizeof(ifname), "eth%zu", i);
+		net_write_attachment(&w, c, plan->mode, plan->names[i], network_word(c, i), plan->mode == NET_BRIDGE ? ifname : "", &results[i]);
 	}
 	jw_array_end(&w);
 	if (plan->mode != NET_BRIDGE)
@@ -221,15 +291,18 @@ static int write_state(struct pctr *c, const struct net_plan *plan, const struct
 	}
 	jw_array_end(&w);
 	jw_object_end(&w);
-	_cleanup_close_ int dir = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = jw_finish(&w);
-	if (r == 0)
-		r = dir < 0 ? -errno : file_replace_at(dir, "net.json", b.s, b.len, 0600, 0);
-	return r < 0 ? err_sys(e, r, "write %s/net.json", c->dir) : 0;
+	return net_save_state(c, &w, &b, e);
 }
 
-static const char *netns_path(struct pctr *c) {
+const char *net_path_of(struct pctr *c) {
 	return arena_printf(&c->p->arena, "%s/netns/%s", c->p->run_dir, c->id);
+}
+
+int net_attach(struct pctr *c, const char *netns, struct net_added *a, struct err *e) {
+	struct arena *m = &c->p->arena;
+	const struct cni_attachment at = { .network = a->name, .container_id = c->id, .netns = netns, .ifname = a->ifname, .static_ip = word_option(m, a->word, "ip", 0),
+		.static_ip6 = word_option(m, a->word, "ip6", 0), .static_mac = word_option(m, a->word, "mac", 0) };
+	return cni_add(m, &c->p->cni, &at, &a->result, e);
 }
 
 static int attach_networks(struct pctr *c, const struct net_plan *plan, const char *netns, struct err *e) {
@@ -241,9 +314,12 @@ static int attach_networks(struct pctr *c, const struct net_plan *plan, const ch
 		r = gather_ports(c, &ports, &n, e);
 	for (size_t i = 0; r == 0 && i < plan->n; i++) {
 		struct cni_attachment at = { .network = plan->names[i], .container_id = c->id, .netns = netns, .ifname = arena_printf(&c->p->arena, "eth%zu", i),
-			.ports = i == 0 ? ports : NULL, .n_ports = i == 0 ? n : 0, .static_ip = network_option(c, i, "ip"), .static_mac = network_option(c, i, "mac") };
+			.ports = i == 0 ? ports : NULL, .n_ports = i == 0 ? n : 0, .static_ip = word_option(&c->p->arena, network_word(c, i), "ip", 0),
+			.static_ip6 = word_option(&c->p->arena, network_word(c, i), "ip6", 0), .static_mac = word_option(&c->p->arena, network_word(c, i), "mac", 0) };
 		if (i == 0 && c->opts.ip)
 			at.static_ip = c->opts.ip;
+		if (i == 0 && c->opts.ip6)
+			at.static_ip6 = c->opts.ip6;
 		if (i == 0 && c->opts.mac_address)
 			at.static_mac = c->opts.mac_address;
 		r = cni_add(&c->p->arena, &c->p->cni, &at, &results[i], e);
@@ -353,7 +429,7 @@ int net_up(struct pctr *c, const char **ret_netns, struct err *e) {
 	default:
 		break;
 	}
-	path = netns_path(c);
+	path = net_path_of(c);
 	/* Left over from a crash: addresses of the old one are given back first. */
 	if (access(path, F_OK) == 0)
 		net_down(c, NULL);
@@ -370,18 +446,28 @@ int net_up(struct pctr *c, const char **ret_netns, struct err *e) {
 	return 0;
 }
 
+int net_detach(struct pctr *c, const char *netns, const char *network, const char *ifname, struct err *e) {
+	struct cni_attachment at = { .network = network, .container_id = c->id, .netns = netns, .ifname = ifname };
+	return cni_del(&c->p->cni, &at, e);
+}
+
 int net_down(struct pctr *c, struct err *e) {
 	struct net_plan plan;
 	int r = 0;
-	const char *path = netns_path(c);
+	const char *path = net_path_of(c);
 	helper_stop(c);
 	if (net_plan(c, &plan, NULL) < 0)
 		return 0;
 	if (plan.mode != NET_BRIDGE && plan.mode != NET_NONE && plan.mode != NET_SLIRP && plan.mode != NET_PASTA)
 		return 0;
+	const char *netns = access(path, F_OK) == 0 ? path : "";
 	for (size_t i = plan.n; i-- > 0;) {
-		struct cni_attachment at = { .network = plan.names[i], .container_id = c->id, .netns = access(path, F_OK) == 0 ? path : "", .ifname = arena_printf(&c->p->arena, "eth%zu", i) };
-		int k = cni_del(&c->p->cni, &at, r == 0 ? e : NULL);
+		int k = net_detach(c, netns, plan.names[i], arena_printf(&c->p->arena, "eth%zu", i), r == 0 ? e : NULL);
+		r = r < 0 ? r : k;
+	}
+	/* After connect and disconnect the interfaces are what net.json says. */
+	for (const struct json *m = json_first(json_get(net_state(c), "networks")); m; m = m->next) {
+		int k = *json_str(m, "interface", "") ? net_detach(c, netns, json_str(m, "name", ""), json_str(m, "interface", ""), r == 0 ? e : NULL) : 0;
 		r = r < 0 ? r : k;
 	}
 	int k = netns_remove(path, r == 0 ? e : NULL);
@@ -390,180 +476,4 @@ int net_down(struct pctr *c, struct err *e) {
 	snprintf(state, sizeof(state), "%s/net.json", c->dir);
 	unlink(state);
 	return r < 0 ? r : k;
-}
-
-/* ---- hosts, resolv.conf, hostname ------------------------------------------------------------------------------------------------- */
-
-static void own_lines(struct pctr *c, const char *hostname, struct strbuf *b) {
-	const struct json *j = net_state(c);
-	strbuf_puts(b, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");
-	for (size_t i = 0; i < c->opts.add_host.n; i++) {
-		const char *s = c->opts.add_host.v[i], *colon = strchr(s, ':');
-		if (!colon)
-			colon = strchr(s, '=');
-		if (!colon)
-			continue;
-		const struct json *net = json_first(json_get(j, "networks"));
-		const char *ip = streq(colon + 1, "host-gateway") ? json_str(net, "gateway", "127.0.0.1") : colon + 1;
-		strbuf_printf(b, "%s\t%.*s\n", ip, (int)(colon - s), s);
-	}
-	bool first = true;
-	for (const struct json *m = json_first(json_get(j, "networks")); m; m = m->next) {
-		const char *ip = json_str(m, "ip", NULL), *gateway = json_str(m, "gateway", "");
-		if (first && *gateway)
-			strbuf_printf(b, "%s\thost.containers.internal host.docker.internal\n", gateway);
-		first = false;
-		if (ip)
-			strbuf_printf(b, "%s\t%s %s\n", ip, hostname ? hostname : "", c->name);
-	}
-	if (!json_first(json_get(j, "networks")) && hostname)
-		strbuf_printf(b, "127.0.1.1\t%s %s\n", hostname, c->name);
-}
-
-/* Names of the other containers on the networks of c: docker's "DNS by name", through the hosts file that every libc reads first. */
-static void peer_lines(struct pctr *c, struct pctr *const *all, size_t n, struct strbuf *b) {
-	if (json_get(net_state(c), "alone"))
-		return;
-	for (const struct json *mine = json_first(json_get(net_state(c), "networks")); mine; mine = mine->next) {
-		for (size_t i = 0; i < n; i++) {
-			if (streq(all[i]->id, c->id))
-				continue;
-			for (const struct json *m = json_first(json_get(net_state(all[i]), "networks")); m; m = m->next) {
-				const char *ip = json_str(m, "ip", NULL);
-				if (!ip || !streq(json_str(m, "name", ""), json_str(mine, "name", "-")))
-					continue;
-				strbuf_printf(b, "%s\t%s %.12s", ip, all[i]->name, all[i]->id);
-				for (const struct json *x = json_first(json_get(m, "aliases")); x; x = x->next)
-					if (x->type == JSON_STRING)
-						strbuf_printf(b, " %s", x->text);
-				strbuf_putc(b, '\n');
-			}
-		}
-	}
-}
-
-static const char peers_mark[] = "# containers on the same networks\n";
-
-/* In place, because the container has this very file mounted. */
-static int write_in_place(const char *dir, const char *name, const struct strbuf *b, struct err *e);
-
-static int write_owned(struct bundle *b, const char *name, const struct strbuf *text, struct err *e) {
-	int r = write_in_place(b->c->dir, name, text, e);
-	if (r == 0 && b->ids.uids.n && chown(arena_printf(b->a, "%s/%s", b->c->dir, name), userns_outside(&b->ids.uids, 0), userns_outside(&b->ids.gids, 0)) < 0)
-		r = err_sys(e, errno, "change the owner of %s/%s", b->c->dir, name);
-	return r;
-}
-
-static int write_in_place(const char *dir, const char *name, const struct strbuf *b, struct err *e) {
-	char path[4096];
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0)
-		return err_sys(e, errno, "write %s", path);
-	fchmod(fd, 0644);
-	int r = fd_write_all(fd, b->s, b->len);
-	if (r == 0 && ftruncate(fd, (off_t)b->len) < 0)
-		r = -errno;
-	return r < 0 ? err_sys(e, r, "write %s", path) : 0;
-}
-
-void net_refresh_hosts(struct people *p) {
-	struct pctr **v;
-	size_t n;
-	if (pctr_list(p, &v, &n, NULL) < 0)
-		return;
-	for (size_t i = 0; i < n; i++) {
-		_cleanup_strbuf_ struct strbuf old = STRBUF_INIT, b = STRBUF_INIT;
-		char path[4096];
-		if (!v[i]->pid || v[i]->opts.no_hosts || !net_state(v[i]))
-			continue;
-		snprintf(path, sizeof(path), "%s/hosts", v[i]->dir);
-		if (file_read_at(AT_FDCWD, path, &old, NET_JSON_MAX) < 0)
-			continue;
-		/* What the container itself added above the mark stays. */
-		char *mark = strstr(old.s, peers_mark);
-		strbuf_add(&b, old.s, mark ? (size_t)(mark - old.s) : old.len);
-		strbuf_puts(&b, peers_mark);
-		peer_lines(v[i], v, n, &b);
-		if (!b.failed && (b.len != old.len || memcmp(b.s, old.s, b.len)))
-			write_in_place(v[i]->dir, "hosts", &b, NULL);
-	}
-}
-
-static void resolver(struct bundle *b, const struct net_plan *plan, struct strbuf *out) {
-	const struct run_opts *o = &b->c->opts;
-	_cleanup_strbuf_ struct strbuf host = STRBUF_INIT;
-	bool own = plan->mode == NET_BRIDGE || plan->mode == NET_SLIRP || plan->mode == NET_PASTA;
-	/* systemd-resolved's stub on loopback is of no use in another network namespace: its upstream list is. */
-	if (!own || file_read_at(AT_FDCWD, "/run/systemd/resolve/resolv.conf", &host, NET_JSON_MAX) < 0)
-		file_read_at(AT_FDCWD, "/etc/resolv.conf", &host, NET_JSON_MAX);
-	bool servers = false, search = false, options = false;
-	for (size_t i = 0; i < o->dns.n; i++, servers = true)
-		if (!streq(o->dns.v[i], "none"))
-			strbuf_printf(out, "nameserver %s\n", o->dns.v[i]);
-	if (o->dns_search.n && !streq(o->dns_search.v[0], ".")) {
-		strbuf_puts(out, "search");
-		for (size_t i = 0; i < o->dns_search.n; i++)
-			strbuf_printf(out, " %s", o->dns_search.v[i]);
-		strbuf_putc(out, '\n');
-	}
-	search = o->dns_search.n > 0;
-	if (o->dns_option.n) {
-		strbuf_puts(out, "options");
-		for (size_t i = 0; i < o->dns_option.n; i++)
-			strbuf_printf(out, " %s", o->dns_option.v[i]);
-		strbuf_putc(out, '\n');
-	}
-	options = o->dns_option.n > 0;
-	size_t kept = 0;
-	const char *forwarder = json_str(net_state(b->c), "dns", NULL);
-	if (!servers && forwarder) {
-		strbuf_printf(out, "nameserver %s\n", forwarder);
-		kept++;
-	}
-	char *text = host.s;
-	for (char *save = NULL, *line = text ? strtok_r(text, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
-		bool server = str_has_prefix(line, "nameserver");
-		bool loop = server && (strstr(line, " 127.") || strstr(line, "::1"));
-		if ((server && (servers || (own && loop))) || (str_has_prefix(line, "search") && search) || (str_has_prefix(line, "options") && options) || *line == '#' || *line == ';')
-			continue;
-		kept += server;
-		strbuf_printf(out, "%s\n", line);
-	}
-	if (!servers && !kept && own)
-		strbuf_puts(out, "nameserver 1.1.1.1\nnameserver 8.8.8.8\n");
-}
-
-int net_write_files(struct bundle *b, struct err *e) {
-	static const char *const options[] = { "bind", "rprivate", NULL };
-	_cleanup_strbuf_ struct strbuf hosts = STRBUF_INIT, resolv = STRBUF_INIT, name = STRBUF_INIT;
-	struct net_plan plan;
-	struct pctr **v;
-	size_t n;
-	int r = net_plan(b->c, &plan, e);
-	if (r < 0)
-		return r;
-	if (!b->c->opts.no_hosts) {
-		own_lines(b->c, b->g.hostname, &hosts);
-		strbuf_puts(&hosts, peers_mark);
-		if (pctr_list(b->c->p, &v, &n, NULL) == 0)
-			peer_lines(b->c, v, n, &hosts);
-		r = write_owned(b, "hosts", &hosts, e);
-		if (r == 0)
-			r = bundle_add_mount(b, "/etc/hosts", "bind", arena_printf(b->a, "%s/hosts", b->c->dir), options, e);
-	}
-	bool none = b->c->opts.dns.n && streq(b->c->opts.dns.v[0], "none");
-	if (r == 0 && !none && plan.mode != NET_NONE) {
-		resolver(b, &plan, &resolv);
-		r = write_owned(b, "resolv.conf", &resolv, e);
-		if (r == 0)
-			r = bundle_add_mount(b, "/etc/resolv.conf", "bind", arena_printf(b->a, "%s/resolv.conf", b->c->dir), options, e);
-	}
-	if (r == 0 && b->g.hostname) {
-		strbuf_printf(&name, "%s\n", b->g.hostname);
-		r = write_owned(b, "hostname", &name, e);
-		if (r == 0)
-			r = bundle_add_mount(b, "/etc/hostname", "bind", arena_printf(b->a, "%s/hostname", b->c->dir), options, e);
-	}
-	return r;
 }

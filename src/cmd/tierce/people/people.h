@@ -177,8 +177,16 @@ const char *net_userns_path(struct pctr *c);
 /* Addresses and ports of a container that is up, from net.json in its directory. NULL when none. */
 struct json *net_state(struct pctr *c);
 int net_write_files(struct bundle *b, struct err *e) MUST_CHECK; /* hosts, resolv.conf, hostname */
+/* network create --internal: no way out. */
+bool net_is_internal(struct people *p, const char *network);
+bool net_is_default(const char *network);
+/* A further network for a container: word is NAME[:ip=..,ip6=..,mac=..,alias=..]. A running one gets it at once. net_disconnect: -ENOTCONN. */
+int net_connect(struct pctr *c, const char *name, const char *word, struct err *e) MUST_CHECK;
+int net_disconnect(struct pctr *c, const char *name, struct err *e) MUST_CHECK;
 int net_ensure_default(struct people *p, struct err *e) MUST_CHECK;
-/* Rewrite the hosts files of all containers that share a network with c (it came or went). */
+/* Rewrite what the monitors' resolvers know (monitor/dns.h). */
+void net_refresh_names(struct people *p);
+/* Rewrite the hosts files and the names of all containers that share a network with c (it came or went). */
 void net_refresh_hosts(struct people *p);
 
 /* ---- life (life.c) -------------------------------------------------------------------------------------------------------- */

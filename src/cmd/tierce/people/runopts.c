@@ -53,6 +53,7 @@ const struct opt run_option_rows[] = {
 	ROW("init-path", 0, STRING, init_path, "FILE", "init program for --init", NULL),
 	ROW("interactive", 'i', FLAG, interactive, NULL, "keep stdin open", NULL),
 	ROW("ip", 0, STRING, ip, "ADDRESS", "static IPv4 address", NULL),
+	ROW("ip6", 0, STRING, ip6, "ADDRESS", "static IPv6 address", NULL),
 	ROW("ipc", 0, STRING, ipc, "MODE", "IPC namespace: private, host, shareable, container:ID, ns:PATH", NULL),
 	ROW("isolation", 0, STRING, isolation, "ns|sentry|vm", "the wall around the container", NULL),
 	ROW("kernel-memory", 0, STRING, kernel_memory, "SIZE", "kernel memory limit (cgroup v1)", NULL),

@@ -28,7 +28,7 @@ struct run_opts {
 	/* network */
 	struct opt_list network, publish, expose, dns, dns_search, dns_option, add_host, network_alias;
 	bool publish_all;
-	const char *ip, *mac_address;
+	const char *ip, *ip6, *mac_address;
 	/* resources */
 	const char *memory, *memory_swap, *memory_reservation, *memory_swappiness, *kernel_memory, *cpus, *cpu_shares, *cpu_period, *cpu_quota, *cpuset_cpus,
 		*cpuset_mems, *pids_limit, *oom_score_adj, *blkio_weight;
@@ -40,7 +40,7 @@ struct run_opts {
 };
 
 extern const struct opt run_option_rows[];
-enum { RUN_OPTION_ROWS = 112 };
+enum { RUN_OPTION_ROWS = 113 };
 
 /* Write every option that is set as a member named like the long option; read them back (strings point into the document). */
 void run_opts_write(struct json_writer *w, const struct run_opts *o);
