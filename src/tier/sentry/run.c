@@ -294,6 +294,7 @@ static int make_process(const struct sentry_options *o, const int stdio[3], int 
 	process_set_pgrp(p, pgrp_new(p->pid, s));
 	session_put(s);
 	init_limits(p, o);
+	cpu_limit_changed(p);
 	t->cred = cred_new_root();
 	t->ns = nsproxy_get(nsproxy_first());
 	t->sighand = sighand_new();

@@ -7,6 +7,8 @@
 
 #include "tier/sentry/abi/handlers.h"
 #include "tier/sentry/mm/mm.h"
+#include "tier/sentry/task/exit.h"
+#include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
 
@@ -45,6 +47,8 @@ long sys_sched_setattr(struct task *t, const uint64_t *a)
 		return -EFAULT;
 	if (!o)
 		return -ESRCH;
+	if (size > sizeof(g) || g.flags & ~0x7full || (int32_t)g.policy < 0)
+		return size > sizeof(g) ? -E2BIG : -EINVAL;
 	bool rt = g.policy == SCHED_FIFO || g.policy == SCHED_RR;
 	if ((g.policy != 0 && g.policy != SCHED_BATCH && g.policy != SCHED_IDLE && !rt) || (rt ? g.priority < 1 || g.priority > 99 : g.priority != 0))
 		return g.policy == 6 /* SCHED_DEADLINE */ && !capable(t, CAP_SYS_NICE) ? -EPERM : -EINVAL;
@@ -73,7 +77,7 @@ long sys_ioprio_set(struct task *t, const uint64_t *a)
 		return a[0] == IOPRIO_WHO_PGRP_ || a[0] == IOPRIO_WHO_USER_ ? 0 : -EINVAL;
 	if (!o)
 		return -ESRCH;
-	o->ioprio = (char)(class << 3 | level);
+	o->ioprio = (unsigned short)(class << 3 | level);
 	return 0;
 }
 
@@ -175,4 +179,60 @@ long sys_ustat(struct task *t, const uint64_t *a)
 	g.tfree = (int32_t)st.f_bfree;
 	g.tinode = st.f_ffree;
 	return copyout(t, a[1], &g, 32);
+}
+
+/* ---- other processes' memory ------------------------------------------------------------------------------------------------------------ */
+
+long sys_process_madvise(struct task *t, const uint64_t *a)
+{
+	_cleanup_uio_ struct uio u = { 0 };
+	int advice = (int)a[3], pid, rc;
+	if (a[4])
+		return -EINVAL;
+	if ((rc = uio_import(&u, t, a[1], a[2])) < 0)
+		return rc;
+	if ((pid = pidfd_pid(t, (int)a[0])) < 0)
+		return pid;
+	const struct process *p = process_by_pid(pid);
+	if (!p || !p->leader)
+		return -ESRCH;
+	if (p != t->proc && !ns_capable_here(t, CAP_SYS_NICE))
+		return -EPERM;
+	if (advice != MADV_COLD && advice != MADV_PAGEOUT && advice != MADV_WILLNEED && advice != 25 /* MADV_COLLAPSE */)
+		return -EINVAL;
+	long total = 0;
+	for (size_t i = 0; i < u.n_iov; i++) {
+		uint64_t at = (uint64_t)(uintptr_t)u.iov[i].iov_base, one[3] = { at, u.iov[i].iov_len, (uint64_t)advice };
+		rc = at % PAGE_SIZE_ ? -EINVAL : p == t->proc && advice != 25 ? (int)sys_madvise(t, one) : mm_find(p->leader->mm, at) ? 0 : -ENOMEM; /* of others: a hint, not passed on */
+		if (rc)
+			return total ? total : rc;
+		total += (long)u.iov[i].iov_len;
+	}
+	return total;
+}
+
+/* The memory of a dying process goes with its host process at once: nothing is left to release. */
+long sys_process_mrelease(struct task *t, const uint64_t *a)
+{
+	if (a[1])
+		return -EINVAL;
+	int pid = pidfd_pid(t, (int)a[0]);
+	const struct process *p = pid < 0 ? NULL : process_by_pid(pid);
+	return pid < 0 ? pid : !p || p->zombie ? -ESRCH : p->exiting ? 0 : -EINVAL;
+}
+
+/* ---- the kernel's log: there is none to read ---------------------------------------------------------------------------------------------- */
+
+long sys_syslog(struct task *t, const uint64_t *a)
+{
+	int type = (int)a[0], len = (int)a[2];
+	if (type != 3 && type != 10 && !capable(t, CAP_SYSLOG) && !capable(t, CAP_SYS_ADMIN))
+		return -EPERM;
+	switch (type) {
+	case 0: case 1: case 5: case 6: case 7: case 9: return 0; /* close, open, clear, console off and on, bytes unread */
+	case 2: case 3: case 4: return !a[1] || len < 0 ? -EINVAL : 0;
+	case 8: return len < 1 || len > 8 ? -EINVAL : 0;
+	case 10: return 1 << 14;
+	default: return -EINVAL;
+	}
 }

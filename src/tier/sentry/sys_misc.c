@@ -82,6 +82,8 @@ static int set_limit(struct task *t, struct process *p, unsigned res, const stru
 	if (n->rlim_max > p->rlim[res].rlim_max && !capable(t, CAP_SYS_RESOURCE))
 		return -EPERM;
 	p->rlim[res] = *n;
+	if (res == RLIMIT_CPU)
+		cpu_limit_changed(p);
 	return 0;
 }
 
@@ -196,8 +198,8 @@ long sys_prctl(struct task *t, const uint64_t *a)
 		return a[1] > CAP_LAST_CAP ? -EINVAL : change_cred(t, 1ull << a[1], t->cred->securebits);
 	case PR_GET_SECUREBITS: return t->cred->securebits;
 	case PR_SET_SECUREBITS:
-		if (!ns_capable_here(t, CAP_SETPCAP) || a[1] & ~0xffull)
-			return -EPERM;
+		if (!ns_capable_here(t, CAP_SETPCAP) || a[1] & ~0xffull || ((t->cred->securebits & 0xaa) >> 1 & (t->cred->securebits ^ a[1])) || (t->cred->securebits & 0xaa & ~a[1]))
+			return -EPERM; /* a locked bit, or a lock to be opened */
 		return change_cred(t, 0, (uint32_t)a[1]);
 	case PR_SET_NO_NEW_PRIVS:
 		if (a[1] != 1 || a[2] || a[3] || a[4])
@@ -218,13 +220,26 @@ long sys_prctl(struct task *t, const uint64_t *a)
 	case PR_GET_TIMERSLACK: return t->timer_slack;
 	case PR_GET_SECCOMP: return t->seccomp_mode;
 	case PR_SET_SECCOMP: return seccomp_prctl(t, a[1], a[2]);
-	case PR_GET_THP_DISABLE: return 0;
-	case PR_SET_THP_DISABLE: return 0;
+	case PR_GET_THP_DISABLE: return a[1] || a[2] || a[3] || a[4] ? -EINVAL : t->mm->thp_disabled;
+	case PR_SET_THP_DISABLE:
+		if (a[2] || a[3] || a[4])
+			return -EINVAL;
+		t->mm->thp_disabled = a[1];
+		return 0;
+	case PR_GET_TIMING: return PR_TIMING_STATISTICAL;
+	case PR_SET_TIMING: return a[1] == PR_TIMING_STATISTICAL ? 0 : -EINVAL;
+	case PR_TASK_PERF_EVENTS_DISABLE: case PR_TASK_PERF_EVENTS_ENABLE: return 0; /* there are none */
+	case PR_SET_MM: return a[4] || (a[3] && a[1] != PR_SET_MM_AUXV && a[1] != PR_SET_MM_MAP && a[1] != PR_SET_MM_MAP_SIZE) ? -EINVAL : capable(t, CAP_SYS_RESOURCE) ? -EINVAL : -EPERM;
+	case PR_SET_IO_FLUSHER: case PR_GET_IO_FLUSHER: return !capable(t, CAP_SYS_RESOURCE) ? -EPERM : a[0] == PR_GET_IO_FLUSHER || a[1] <= 1 ? 0 : -EINVAL;
+	case PR_GET_SPECULATION_CTRL: return a[2] || a[3] || a[4] ? -EINVAL : a[1] <= PR_SPEC_L1D_FLUSH ? PR_SPEC_NOT_AFFECTED : -ENODEV;
+	case PR_SET_SPECULATION_CTRL: return a[3] || a[4] ? -EINVAL : a[1] <= PR_SPEC_L1D_FLUSH ? -ENXIO : -ENODEV;
 	case PR_GET_TID_ADDRESS: return copyout(t, a[1], &t->clear_child_tid, 8);
-	case PR_SET_VMA: return 0; /* names of anonymous memory are decoration */
+	case PR_SET_VMA: return a[1] || a[2] % PAGE_SIZE_ ? -EINVAL : 0; /* names of anonymous memory are decoration */
 	case PR_SET_PTRACER: return 0;
 	case PR_GET_TSC: v = PR_TSC_ENABLE; return copyout(t, a[1], &v, 4);
-	case PR_MCE_KILL: case PR_MCE_KILL_GET: return 0;
+	case PR_SET_TSC: return a[1] == PR_TSC_ENABLE ? 0 : -EINVAL;
+	case PR_MCE_KILL: return a[3] || a[4] || a[1] > PR_MCE_KILL_SET || (a[1] == PR_MCE_KILL_CLEAR ? a[2] : a[2] > PR_MCE_KILL_DEFAULT) ? -EINVAL : 0;
+	case PR_MCE_KILL_GET: return a[1] || a[2] || a[3] || a[4] ? -EINVAL : PR_MCE_KILL_DEFAULT;
 	default: return -EINVAL;
 	}
 }
@@ -292,7 +307,7 @@ static struct task *sched_task(struct task *t, uint64_t pid) { return (int)pid <
 long sys_sched_getscheduler(struct task *t, const uint64_t *a)
 {
 	const struct task *o = sched_task(t, a[0]);
-	return (int)a[0] < 0 ? -EINVAL : o ? o->sched_policy : -ESRCH;
+	return (int)a[0] < 0 ? -EINVAL : o ? o->sched_policy | (o->sched_reset_on_fork ? 0x40000000 : 0) : -ESRCH;
 }
 
 long sys_sched_getparam(struct task *t, const uint64_t *a)
@@ -317,13 +332,18 @@ static long set_policy(struct task *t, uint64_t pid, int policy, uint64_t param)
 	if (!o)
 		return -ESRCH;
 	if (policy < 0)
-		policy = o->sched_policy;
-	policy &= ~0x40000000; /* SCHED_RESET_ON_FORK */
+		policy = o->sched_policy | (o->sched_reset_on_fork ? 0x40000000 : 0);
+	bool reset = policy & 0x40000000; /* SCHED_RESET_ON_FORK */
+	policy &= ~0x40000000;
 	bool rt = policy == SCHED_FIFO || policy == SCHED_RR;
 	if ((policy != 0 && policy != 3 && policy != 5 && !rt) || (rt ? prio < 1 || prio > 99 : prio != 0))
 		return -EINVAL;
-	if (rt && !capable(t, CAP_SYS_NICE))
+	const struct cred *oc = o->cred;
+	if (t->cred->euid != oc->uid && t->cred->euid != oc->euid && !ns_capable(t, oc->user, CAP_SYS_NICE))
 		return -EPERM;
+	if (rt && (rlim_t)prio > o->proc->rlim[RLIMIT_RTPRIO].rlim_cur && (policy != o->sched_policy || prio > o->sched_prio) && !capable(t, CAP_SYS_NICE))
+		return -EPERM;
+	o->sched_reset_on_fork = reset;
 	o->sched_policy = (char)policy;
 	o->sched_prio = (char)prio;
 	return 0;
@@ -337,6 +357,8 @@ long sys_sched_rr_get_interval(struct task *t, const uint64_t *a)
 {
 	const struct task *o = sched_task(t, a[0]);
 	struct timespec ts = { 0, 4000000 };
+	if (o && o->sched_policy == SCHED_RR)
+		ts.tv_nsec = 100000000; /* RR_TIMESLICE */
 	if ((int)a[0] < 0)
 		return -EINVAL;
 	if (!o)
@@ -346,29 +368,56 @@ long sys_sched_rr_get_interval(struct task *t, const uint64_t *a)
 	return copyout(t, a[1], &ts, sizeof(ts));
 }
 
+/* The processes that getpriority(2) means: next one after `after`. */
+static struct process *chosen(struct task *t, int which, int who, int after)
+{
+	struct process *p;
+	if (which == PRIO_PROCESS) {
+		struct task *o = who ? task_by_tid(who) : t;
+		p = o ? o->proc : NULL;
+		return p && p->pid > after ? p : NULL;
+	}
+	uint32_t uid = who ? ns_from_uid(t->cred->user, (uint32_t)who) : t->cred->uid;
+	int pgid = who ? who : t->proc->pgrp->pgid;
+	for (p = process_next(after); p; p = process_next(p->pid))
+		if (!p->zombie && p->leader && (which == PRIO_PGRP ? p->pgrp && p->pgrp->pgid == pgid : p->leader->cred->uid == uid))
+			return p;
+	return NULL;
+}
+
 long sys_getpriority(struct task *t, const uint64_t *a)
 {
-	struct process *p = (int)a[1] ? process_by_pid((int)a[1]) : t->proc;
-	if ((unsigned)a[0] > 2)
+	long best = -ESRCH;
+	if ((int)a[0] < PRIO_PROCESS || (int)a[0] > PRIO_USER)
 		return -EINVAL;
-	if ((int)a[0] != 0)
-		p = t->proc;
-	return p ? 20 - p->nice : -ESRCH;
+	for (const struct process *p = NULL; (p = chosen(t, (int)a[0], (int)a[1], p ? p->pid : 0));)
+		best = MAX(best, (long)(20 - p->nice));
+	return best;
+}
+
+static long set_nice(struct task *t, struct process *p, int n)
+{
+	const struct cred *o = p->leader ? p->leader->cred : t->cred, *c = t->cred;
+	if (c->euid != o->uid && c->euid != o->euid && !ns_capable(t, o->user, CAP_SYS_NICE))
+		return -EPERM;
+	if (n < p->nice && (rlim_t)(20 - n) > p->rlim[RLIMIT_NICE].rlim_cur && !capable(t, CAP_SYS_NICE))
+		return -EACCES;
+	p->nice = n;
+	return 0;
 }
 
 long sys_setpriority(struct task *t, const uint64_t *a)
 {
-	struct process *p = (int)a[1] && (int)a[0] == 0 ? process_by_pid((int)a[1]) : t->proc;
 	int n = (int)a[2];
-	if ((unsigned)a[0] > 2)
+	long rc = -ESRCH;
+	if ((int)a[0] < PRIO_PROCESS || (int)a[0] > PRIO_USER)
 		return -EINVAL;
 	n = n < -20 ? -20 : n > 19 ? 19 : n;
-	if (!p)
-		return -ESRCH;
-	if (n < p->nice && !capable(t, CAP_SYS_NICE))
-		return -EACCES;
-	p->nice = n;
-	return 0;
+	for (struct process *p = NULL; (p = chosen(t, (int)a[0], (int)a[1], p ? p->pid : 0));) {
+		long r = set_nice(t, p, n);
+		rc = r || rc == -ESRCH ? r : rc;
+	}
+	return rc;
 }
 
 long sys_getcpu(struct task *t, const uint64_t *a)
@@ -378,17 +427,52 @@ long sys_getcpu(struct task *t, const uint64_t *a)
 	return (a[0] && copyout(t, a[0], &cpu, 4) < 0) || (a[1] && copyout(t, a[1], &node, 4) < 0) ? -EFAULT : 0;
 }
 
+/* Every thread of the sandbox (or of the process) that runs guest code now is made to enter the sentry once: a full barrier and, by the return from a
+ * signal, a serialisation of its instruction stream. Whoever is not running guest code passed one when it came in. */
+static int barrier_all(struct task *t, bool own)
+{
+	struct { int tid; unsigned entries; } seen[64];
+	for (int after = 0;;) {
+		unsigned n = 0;
+		for (struct process *p = own ? t->proc : process_next(0); p; p = own ? NULL : process_next(p->pid)) {
+			struct task *o;
+			list_for_each(o, &p->threads, thread_node)
+				if (o != t && o->in_guest && o->tid > after && n < ARRAY_SIZE(seen)) {
+					seen[n].tid = o->tid;
+					seen[n++].entries = o->entries;
+					gate_kick(o);
+				}
+		}
+		if (!n)
+			return 0;
+		for (unsigned i = 0; i < n; i++) {
+			const struct task *o;
+			if (seen[i].tid > after)
+				after = seen[i].tid;
+			while ((o = task_by_tid(seen[i].tid)) && o->in_guest && o->entries == seen[i].entries && !t->dying)
+				if (task_sleep_killable(t, now_ns(CLOCK_MONOTONIC) + 200000) == -EINTR)
+					return -EINTR;
+		}
+		if (n < ARRAY_SIZE(seen))
+			return 0;
+	}
+}
+
 long sys_membarrier(struct task *t, const uint64_t *a)
 {
-	(void)t;
+	struct mm *m = t->mm;
+	if ((uint32_t)a[1])
+		return -EINVAL;
 	switch ((int)a[0]) {
-	/* every call of ours is a full barrier for the caller; that other threads pass one too needs them to trap, so only the slow command is offered */
-	case MEMBARRIER_CMD_QUERY: return a[1] ? -EINVAL : MEMBARRIER_CMD_GLOBAL;
-	case MEMBARRIER_CMD_GLOBAL:
-		kernel_unlock();
-		sched_yield();
-		kernel_lock();
-		return 0;
+	case MEMBARRIER_CMD_QUERY:
+		return MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_GLOBAL_EXPEDITED | MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED | MEMBARRIER_CMD_PRIVATE_EXPEDITED |
+			MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED | MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE;
+	case MEMBARRIER_CMD_GLOBAL: case MEMBARRIER_CMD_GLOBAL_EXPEDITED: return barrier_all(t, false);
+	case MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED: return 0;
+	case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED: m->membarrier |= 1; return 0;
+	case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: m->membarrier |= 2; return 0;
+	case MEMBARRIER_CMD_PRIVATE_EXPEDITED: return m->membarrier & 1 ? barrier_all(t, true) : -EPERM;
+	case MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE: return m->membarrier & 2 ? barrier_all(t, true) : -EPERM;
 	default: return -EINVAL;
 	}
 }

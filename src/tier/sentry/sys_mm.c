@@ -1,10 +1,12 @@
 /* Memory calls. The guest's gate makes the host call; the book follows. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tier/sentry/abi/handlers.h"
 #include "tier/sentry/gate/host.h"
@@ -17,6 +19,14 @@ static bool over_limit(struct task *t, uint64_t more)
 	return max != RLIM_INFINITY && t->mm->total_pages * PAGE_SIZE_ + more > max;
 }
 
+#define MAP_KNOWN (MAP_SHARED_VALIDATE | MAP_FIXED | MAP_ANONYMOUS | MAP_32BIT | MAP_GROWSDOWN | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_LOCKED | MAP_NORESERVE | \
+	MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_FIXED_NOREPLACE)
+
+static bool may_lock(const struct task *t, uint64_t more)
+{
+	return capable(t, CAP_IPC_LOCK) || t->mm->locked_pages * PAGE_SIZE_ + more <= t->proc->rlim[RLIMIT_MEMLOCK].rlim_cur;
+}
+
 long sys_mmap(struct task *t, const uint64_t *a)
 {
 	uint64_t addr = a[0], len = a[1], off = a[5];
@@ -26,6 +36,13 @@ long sys_mmap(struct task *t, const uint64_t *a)
 		return !len || off % PAGE_SIZE_ ? -EINVAL : -ENOMEM;
 	if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE)
 		return -EINVAL;
+	if (type == MAP_SHARED_VALIDATE && ((flags & MAP_ANONYMOUS) || flags & ~MAP_KNOWN))
+		return flags & MAP_ANONYMOUS ? -EINVAL : -EOPNOTSUPP;
+	if ((flags & MAP_GROWSDOWN) && type != MAP_PRIVATE)
+		return -EINVAL;
+	bool lock = (flags & MAP_LOCKED) || t->mm->mlock_future;
+	if (lock && !may_lock(t, PAGE_UP(len)))
+		return flags & MAP_LOCKED && !t->proc->rlim[RLIMIT_MEMLOCK].rlim_cur ? -EPERM : -EAGAIN;
 	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
 		if (addr % PAGE_SIZE_)
 			return -EINVAL;
@@ -52,6 +69,8 @@ long sys_mmap(struct task *t, const uint64_t *a)
 	long r = mm_map(t, addr, len, prot, flags, f, off);
 	if (f)
 		file_put(f);
+	if (lock && (r >= 0 || r < -4095))
+		mm_set_locked(t->mm, (uint64_t)r, (uint64_t)r + PAGE_UP(len), true);
 	return r;
 }
 
@@ -71,9 +90,11 @@ long sys_mprotect(struct task *t, const uint64_t *a)
 		return 0;
 	if (mm_range_reserved(a[0], len) || patch_reserved(t->mm, a[0], a[0] + len))
 		return -ENOMEM;
-	const struct vma *v = mm_find(t->mm, a[0]);
-	if (v && v->file && (v->flags & MAP_SHARED) && (a[2] & PROT_WRITE) && !v->file->can_write)
-		return -EACCES;
+	if ((a[2] & (PROT_GROWSDOWN | PROT_GROWSUP)) == (PROT_GROWSDOWN | PROT_GROWSUP))
+		return -EINVAL;
+	for (const struct vma *v = mm_find_next(t->mm, a[0]); v && v->start < a[0] + len; v = mm_find_next(t->mm, v->end))
+		if (v->file && (v->flags & MAP_SHARED) && (a[2] & PROT_WRITE) && !v->file->can_write)
+			return -EACCES;
 	int rc = mm_lock(t);
 	if (rc)
 		return rc;
@@ -167,6 +188,32 @@ long sys_mremap(struct task *t, const uint64_t *a)
 	return r;
 }
 
+/* A hole in the file behind a shared mapping. */
+static long remove_pages(struct task *t, uint64_t at, uint64_t len)
+{
+	const struct vma *v = mm_find(t->mm, at);
+	if (!v || at + len > v->end)
+		return -ENOMEM;
+	if (v->locked || !v->file || !(v->flags & MAP_SHARED))
+		return -EINVAL;
+	if (!(v->prot & PROT_WRITE))
+		return -EACCES;
+	struct file *f = file_get(v->file);
+	long r = f->ops->fallocate ? f->ops->fallocate(t, f, 3 /* PUNCH_HOLE | KEEP_SIZE */, (int64_t)(v->off + (at - v->start)), (int64_t)len) : -EOPNOTSUPP;
+	file_put(f);
+	return r;
+}
+
+static bool drops_locked(struct task *t, uint64_t at, uint64_t len, int advice)
+{
+	if (advice != MADV_DONTNEED && advice != MADV_FREE && advice != MADV_COLD && advice != MADV_PAGEOUT)
+		return false;
+	for (const struct vma *v = mm_find_next(t->mm, at); v && v->start < at + len; v = mm_find_next(t->mm, v->end))
+		if (v->locked)
+			return true;
+	return false;
+}
+
 long sys_madvise(struct task *t, const uint64_t *a)
 {
 	uint64_t len = PAGE_UP(a[1]);
@@ -183,9 +230,10 @@ long sys_madvise(struct task *t, const uint64_t *a)
 			return -EINVAL;
 		if (patch_reserved(t->mm, a[0], a[0] + len))
 			return -ENOMEM; /* there is a hole, as far as the guest knows */
+		if (drops_locked(t, a[0], len, (int)a[2]))
+			return -EINVAL;
 		return gate_call(t, SYS_madvise, a[0], len, a[2], 0, 0, 0);
-	case MADV_REMOVE: return -EINVAL;
-	case 100: case 101: return -EPERM; /* HWPOISON, SOFT_OFFLINE */
+	case MADV_REMOVE: return remove_pages(t, a[0], len);
 	default: return -EINVAL;
 	}
 }
@@ -193,42 +241,72 @@ long sys_madvise(struct task *t, const uint64_t *a)
 long sys_msync(struct task *t, const uint64_t *a)
 {
 	uint64_t at = a[0], end = a[0] + PAGE_UP(a[1]);
-	if (at % PAGE_SIZE_ || a[2] & ~7ull || (a[2] & (MS_ASYNC | MS_SYNC)) == (MS_ASYNC | MS_SYNC))
+	long rc = 0;
+	if (at % PAGE_SIZE_ || (int)a[2] & ~7 || (a[2] & (MS_ASYNC | MS_SYNC)) == (MS_ASYNC | MS_SYNC))
 		return -EINVAL;
 	if (end < at)
 		return -ENOMEM;
 	while (at < end) {
-		const struct vma *v = mm_find(t->mm, at);
-		if (!v)
+		const struct vma *v = mm_find_next(t->mm, at);
+		if (!v || v->start >= end)
 			return -ENOMEM;
+		if (v->start > at) /* holes are passed over, and told of at the end */
+			rc = -ENOMEM;
 		if ((a[2] & MS_INVALIDATE) && v->locked)
 			return -EBUSY;
 		at = v->end;
 		if ((a[2] & MS_SYNC) && v->file && (v->flags & MAP_SHARED) && v->file->ops && v->file->ops->fsync) {
-			int rc = v->file->ops->fsync(v->file, true);
-			if (rc)
-				return rc;
+			int r = v->file->ops->fsync(v->file, true);
+			if (r)
+				return r;
 		}
 	}
-	return 0;
+	return rc;
+}
+
+/* Bit 63 of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst): present. */
+static void anonymous_residency(const struct task *t, uint64_t addr, uint8_t *vec, size_t pages)
+{
+	uint64_t map[512];
+	char path[32];
+	snprintf(path, sizeof(path), "%d/pagemap", t->as->pid);
+	int fd = openat(K.proc_fd, path, O_RDONLY | O_CLOEXEC);
+	memset(vec, 0, pages);
+	for (size_t i = 0; fd >= 0 && i < pages;) {
+		size_t n = MIN(pages - i, ARRAY_SIZE(map));
+		ssize_t r = pread(fd, map, n * 8, (off_t)((addr / PAGE_SIZE_ + i) * 8));
+		if (r <= 0)
+			break;
+		for (ssize_t k = 0; k < r / 8; k++)
+			vec[i++] = map[k] >> 63 & 1;
+	}
+	if (fd >= 0)
+		close(fd);
 }
 
 long sys_mincore(struct task *t, const uint64_t *a)
 {
-	uint64_t pages = PAGE_UP(a[1]) / PAGE_SIZE_;
-	uint8_t ones[256];
-	if (a[0] % PAGE_SIZE_)
+	uint64_t at = a[0], len = PAGE_UP(a[1]), end = at + len;
+	uint8_t vec[1024];
+	if (at % PAGE_SIZE_)
 		return -EINVAL;
-	memset(ones, 1, sizeof(ones));
-	for (uint64_t at = a[0]; at < a[0] + pages * PAGE_SIZE_;) {
+	if (a[1] > gate_layout.task_size || end < at || end > gate_layout.task_size)
+		return -ENOMEM;
+	for (uint64_t out = a[2]; at < end;) {
 		const struct vma *v = mm_find(t->mm, at);
 		if (!v)
 			return -ENOMEM;
-		at = v->end;
-	}
-	for (uint64_t n = 0; n < pages; n += sizeof(ones))
-		if (copyout(t, a[2] + n, ones, MIN(pages - n, (uint64_t)sizeof(ones))) < 0)
+		uint64_t stop = MIN(v->end, end);
+		size_t n = (size_t)MIN((stop - at) / PAGE_SIZE_, (uint64_t)sizeof(vec));
+		if (v->file)
+			memset(vec, 1, n); /* pages of files are the page cache's: what is mapped can be had at once */
+		else
+			anonymous_residency(t, at, vec, n);
+		if (copyout(t, out, vec, n) < 0)
 			return -EFAULT;
+		out += n;
+		at += n * PAGE_SIZE_;
+	}
 	return 0;
 }
 
@@ -266,11 +344,13 @@ long sys_mlockall(struct task *t, const uint64_t *a)
 		return -EPERM;
 	if ((a[0] & 1) && !capable(t, CAP_IPC_LOCK) && t->mm->total_pages * PAGE_SIZE_ > t->proc->rlim[RLIMIT_MEMLOCK].rlim_cur)
 		return -ENOMEM;
+	t->mm->mlock_future = a[0] & 2;
 	return a[0] & 1 ? mm_set_locked(t->mm, 0, gate_layout.task_size, true) : 0;
 }
 long sys_munlockall(struct task *t, const uint64_t *a)
 {
 	(void)a;
+	t->mm->mlock_future = 0;
 	return mm_set_locked(t->mm, 0, gate_layout.task_size, false);
 }
 
@@ -298,4 +378,19 @@ long sys_memfd_create(struct task *t, const uint64_t *a)
 	snprintf(label, sizeof(label), "/memfd:%s (deleted)", name);
 	f->anon_name = strdup(label);
 	return fd_give(t, f, a[1] & MFD_CLOEXEC ? O_CLOEXEC : 0);
+}
+
+/* Deprecated since 3.16 and emulated by Linux too: the same file, mapped anew at another offset. */
+long sys_remap_file_pages(struct task *t, const uint64_t *a)
+{
+	uint64_t start = PAGE_DOWN(a[0]), size = PAGE_DOWN(a[1]), off = a[3] * PAGE_SIZE_;
+	const struct vma *v = mm_find(t->mm, start);
+	if (a[2] || !size || start + size <= start || off / PAGE_SIZE_ != a[3] || off + size < off)
+		return -EINVAL;
+	if (!v || !v->file || v->shm || !(v->flags & MAP_SHARED) || start + size > v->end)
+		return -EINVAL;
+	struct file *f = file_get(v->file);
+	long r = mm_map(t, start, size, v->prot, MAP_SHARED | MAP_FIXED, f, off);
+	file_put(f);
+	return r < 0 && r >= -4095 ? r : 0;
 }

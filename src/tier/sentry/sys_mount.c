@@ -156,7 +156,7 @@ static long move(struct task *t, const struct path *at, uint64_t source)
 int mount_super(struct task *t, struct super *sb, unsigned long flags, const char *source, struct mntns **ret)
 {
 	if (t->cred->user != &init_userns)
-		flags |= MS_NODEV;
+		sb->flags |= SUPER_NODEV; /* device nodes would reach beyond what the namespace may */
 	*ret = mntns_new(t->fs->ns->user);
 	int rc = *ret ? mntns_attach(*ret, sb, sb->root_dentry, NULL, flags, source, NULL) : -ENOMEM;
 	if (rc)

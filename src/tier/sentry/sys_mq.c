@@ -11,16 +11,18 @@
 #include "tier/sentry/vfs/vfs.h"
 
 enum {
-	MQ_MAXMSG = 10, MQ_MSGSIZE = 8192,             /* defaults, and without CAP_SYS_RESOURCE the bounds: /proc/sys/fs/mqueue */
 	MQ_HARD_MSG = 65536, MQ_HARD_SIZE = 16 << 20,
 	MQ_PRIO_MAX_ = 32768,
-	MQ_QUEUES_MAX = 256,                           /* queues_max */
 	MQ_BYTES_MAX = 64 << 20,                       /* all queues together: a loop must not fill the sentry */
 };
+
+struct mq_limits mq_limits = { 10, 10, 8192, 8192, 256 };
 
 struct mq_message { struct list node; unsigned prio; size_t size; char data[]; };
 struct mq {
 	struct list node;     /* named queues */
+	struct list every;    /* all queues */
+	uint32_t payer;       /* real uid of the maker */
 	unsigned refs;
 	char *name;
 	uint32_t mode, uid, gid;
@@ -32,7 +34,7 @@ struct mq {
 	uint64_t notify_value;
 	unsigned waiting;     /* receivers that sleep: they come before the notification */
 };
-static struct list names = LIST_INIT(names);
+static struct list names = LIST_INIT(names), all = LIST_INIT(all);
 static unsigned n_names;
 static size_t mq_bytes;
 
@@ -48,6 +50,7 @@ static void mq_put(struct mq *q)
 		mq_bytes -= m->size;
 		free(m);
 	}
+	list_del(&q->every);
 	free(q->name);
 	free(q);
 }
@@ -110,17 +113,36 @@ static int get_name(struct task *t, uint64_t addr, char name[256])
 	return strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ? -EACCES : 0;
 }
 
+/* What RLIMIT_MSGQUEUE counts (getrlimit(2)): messages, their headers and the tree of priorities, 48 bytes each. */
+static uint64_t mq_cost(int64_t maxmsg, int64_t msgsize)
+{
+	return (uint64_t)maxmsg * 48 + (uint64_t)MIN(maxmsg, (int64_t)MQ_PRIO_MAX_) * 48 + (uint64_t)maxmsg * (uint64_t)msgsize;
+}
+
+static uint64_t mq_cost_of(uint32_t uid)
+{
+	const struct mq *q;
+	uint64_t n = 0;
+	list_for_each(q, &all, every)
+		n += q->payer == uid ? mq_cost(q->maxmsg, q->msgsize) : 0;
+	return n;
+}
+
 static int make(struct task *t, const char *name, uint32_t mode, uint64_t attr, struct mq **ret)
 {
-	struct guest_mq_attr g = { .maxmsg = MQ_MAXMSG, .msgsize = MQ_MSGSIZE };
+	const struct mq_limits *l = &mq_limits;
+	struct guest_mq_attr g = { .maxmsg = MIN(l->msg_default, l->msg_max), .msgsize = MIN(l->msgsize_default, l->msgsize_max) };
 	if (attr) {
 		bool big = capable(t, CAP_SYS_RESOURCE);
 		if (copyin(t, &g, attr, sizeof(g)) < 0)
 			return -EFAULT;
-		if (g.maxmsg <= 0 || g.msgsize <= 0 || g.maxmsg > (big ? MQ_HARD_MSG : MQ_MAXMSG) || g.msgsize > (big ? MQ_HARD_SIZE : MQ_MSGSIZE))
+		if (g.maxmsg <= 0 || g.msgsize <= 0 || g.maxmsg > (big ? MQ_HARD_MSG : l->msg_max) || g.msgsize > (big ? MQ_HARD_SIZE : l->msgsize_max))
 			return -EINVAL;
 	}
-	if (n_names >= MQ_QUEUES_MAX && !capable(t, CAP_SYS_RESOURCE))
+	uint64_t cost = mq_cost(g.maxmsg, g.msgsize);
+	if (cost > t->proc->rlim[RLIMIT_MSGQUEUE].rlim_cur || mq_cost_of(t->cred->uid) > t->proc->rlim[RLIMIT_MSGQUEUE].rlim_cur - cost)
+		return -EMFILE;
+	if (n_names >= (unsigned)l->queues_max && !capable(t, CAP_SYS_RESOURCE))
 		return -ENOSPC;
 	struct mq *q = calloc(1, sizeof(*q));
 	if (!q || !(q->name = strdup(name))) {
@@ -135,6 +157,8 @@ static int make(struct task *t, const char *name, uint32_t mode, uint64_t attr, 
 	q->msgsize = (long)g.msgsize;
 	list_init(&q->messages);
 	waitq_init(&q->wq);
+	q->payer = t->cred->uid;
+	list_add_tail(&all, &q->every);
 	list_add_tail(&names, &q->node);
 	n_names++;
 	*ret = q;

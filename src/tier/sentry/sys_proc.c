@@ -296,6 +296,7 @@ long sys_waitid(struct task *t, const uint64_t *a)
 	struct wait_req r = { .pid = (int)a[1], .options = (int)a[3] };
 	struct wait_res w = { 0 };
 	struct guest_siginfo si = { 0 };
+	bool again = false;
 	if (r.options & ~(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | __WALL | __WCLONE | __WNOTHREAD) ||
 	    !(r.options & (WEXITED | WSTOPPED | WCONTINUED)))
 		return -EINVAL;
@@ -313,12 +314,15 @@ long sys_waitid(struct task *t, const uint64_t *a)
 	case 3: /* P_PIDFD */
 		if ((r.pid = pidfd_pid(t, (int)a[1])) < 0)
 			return r.pid;
+		again = fd_file(t, (int)a[1])->flags & O_NONBLOCK && !(r.options & WNOHANG);
+		if (again)
+			r.options |= WNOHANG;
 		break;
 	default: return -EINVAL;
 	}
 	long rc = wait_for(t, &r, &w);
-	if (rc < 0)
-		return rc;
+	if (rc < 0 || (rc == 0 && again))
+		return rc ? rc : -EAGAIN;
 	if (rc > 0) {
 		if (w.reap)
 			process_reap(w.p);

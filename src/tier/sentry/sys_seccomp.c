@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tier/sentry/abi/handlers.h"
+#include "tier/sentry/gate/host.h"
 #include "tier/sentry/mm/usermem.h"
 #include "tier/sentry/task/exit.h"
 #include "tier/sentry/task/ns.h"
@@ -205,9 +206,15 @@ static bool strict(struct task *t)
 	return false;
 }
 
+/* Behind the instruction; a patched site has no frame. */
+static uint64_t call_address(const struct task *t)
+{
+	return __atomic_load_n(&t->mb->kind, __ATOMIC_RELAXED) == MB_FASTCALL ? __atomic_load_n(&t->mb->rip, __ATOMIC_RELAXED) : t->regs ? t->regs->rip : 0;
+}
+
 bool seccomp_allows(struct task *t, long *ret)
 {
-	struct seccomp_data d = { .nr = (int)t->nr, .arch = AUDIT_ARCH_X86_64, .instruction_pointer = t->regs ? t->regs->rip : 0 };
+	struct seccomp_data d = { .nr = (int)t->nr, .arch = AUDIT_ARCH_X86_64, .instruction_pointer = call_address(t) };
 	uint32_t action = SECCOMP_RET_ALLOW;
 	*ret = -ENOSYS;
 	if (t->seccomp_mode == SECCOMP_MODE_STRICT)
@@ -268,6 +275,7 @@ static int sync_threads(struct task *t, struct seccomp_filter *now)
 		o->seccomp = seccomp_get(now);
 		o->seccomp_mode = SECCOMP_MODE_FILTER;
 		o->no_new_privs |= t->no_new_privs;
+		gate_unpublish(o);
 		seccomp_put(old);
 	}
 	return 0;
@@ -309,6 +317,7 @@ static long add_filter(struct task *t, uint64_t flags, uint64_t prog)
 	f->prev = t->seccomp; /* the task's reference moves */
 	t->seccomp = f;
 	t->seccomp_mode = SECCOMP_MODE_FILTER;
+	gate_unpublish(t);
 	return 0;
 }
 
@@ -317,6 +326,7 @@ static long set_strict(struct task *t)
 	if (t->seccomp_mode == SECCOMP_MODE_FILTER)
 		return -EINVAL;
 	t->seccomp_mode = SECCOMP_MODE_STRICT;
+	gate_unpublish(t);
 	return 0;
 }
 

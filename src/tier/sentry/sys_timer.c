@@ -11,6 +11,8 @@
 struct posix_timer {
 	struct list node; /* process.posix_timers */
 	struct ktimer tm;
+	struct cpu_alarm cpu; /* CPU-time clocks use this one */
+	bool on_cpu;
 	struct process *proc;
 	int id, notify, signo, tid;
 	uint64_t value;
@@ -43,14 +45,31 @@ static bool queued(const struct sigpending *p, int id)
 	return false;
 }
 
-static void fires(struct ktimer *tm)
+static int64_t timer_now(const struct posix_timer *x) { return x->on_cpu ? cpu_alarm_now(&x->cpu) : now_ns(CLOCK_MONOTONIC); }
+static bool armed(const struct posix_timer *x) { return x->on_cpu ? x->cpu.armed : x->tm.armed; }
+static int64_t deadline(const struct posix_timer *x) { return x->on_cpu ? x->cpu.deadline : x->tm.deadline; }
+static void arm(struct posix_timer *x, int64_t at)
 {
-	struct posix_timer *x = container_of(tm, struct posix_timer, tm);
+	if (x->on_cpu)
+		cpu_alarm_set(&x->cpu, at);
+	else
+		ktimer_arm(&x->tm, at);
+}
+static void disarm(struct posix_timer *x)
+{
+	if (x->on_cpu)
+		cpu_alarm_cancel(&x->cpu);
+	else
+		ktimer_cancel(&x->tm);
+}
+
+static void expired(struct posix_timer *x)
+{
 	int64_t ticks = 1;
 	if (x->interval) {
-		int64_t late = now_ns(CLOCK_MONOTONIC) - tm->deadline;
+		int64_t late = timer_now(x) - deadline(x);
 		ticks += late > 0 ? late / x->interval : 0;
-		ktimer_arm(tm, tm->deadline + ticks * x->interval);
+		arm(x, deadline(x) + ticks * x->interval);
 	}
 	if (x->notify == SIGEV_NONE)
 		return;
@@ -71,14 +90,29 @@ static void fires(struct ktimer *tm)
 		send_signal_process(x->proc, x->signo, &info);
 }
 
+static void fires(struct ktimer *tm) { expired(container_of(tm, struct posix_timer, tm)); }
+static void cpu_fires(struct cpu_alarm *a) { expired(container_of(a, struct posix_timer, cpu)); }
+
 long sys_timer_create(struct task *t, const uint64_t *a)
 {
 	struct guest_sigevent ev = { .signo = SIGALRM, .notify = SIGEV_SIGNAL };
 	clockid_t clock = (clockid_t)a[0];
 	int n = 0;
 	struct posix_timer *x;
-	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME && clock != CLOCK_TAI)
-		return clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM ? -EPERM : -EINVAL;
+	bool on_cpu = clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID;
+	struct process *cpu_proc = NULL;
+	struct task *cpu_task = NULL;
+	if (on_cpu) {
+		int rc = cpu_clock_of(t, clock, &cpu_proc, &cpu_task);
+		if (rc)
+			return rc;
+	} else if (clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM) {
+		if (!capable(t, CAP_WAKE_ALARM))
+			return -EPERM;
+		clock = clock == CLOCK_REALTIME_ALARM ? CLOCK_REALTIME : CLOCK_BOOTTIME;
+	} else if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME && clock != CLOCK_TAI) {
+		return clock > CLOCK_TAI || clock == 10 ? -EINVAL : -EOPNOTSUPP;
+	}
 	if (a[1] && copyin(t, &ev, a[1], sizeof(ev)) < 0)
 		return -EFAULT;
 	if (ev.notify != SIGEV_SIGNAL && ev.notify != SIGEV_NONE && ev.notify != SIGEV_THREAD && ev.notify != SIGEV_THREAD_ID)
@@ -100,6 +134,9 @@ long sys_timer_create(struct task *t, const uint64_t *a)
 	if (!a[1])
 		x->value = (uint64_t)(unsigned)x->id;
 	ktimer_init(&x->tm, fires);
+	x->on_cpu = on_cpu;
+	if (on_cpu)
+		cpu_alarm_init(&x->cpu, cpu_proc->pid, cpu_task ? cpu_task->tid : 0, false, cpu_fires);
 	list_init(&x->node);
 	if (copyout(t, a[2], &x->id, sizeof(x->id)) < 0) {
 		free(x);
@@ -112,8 +149,8 @@ long sys_timer_create(struct task *t, const uint64_t *a)
 static void read_timer(const struct posix_timer *x, struct guest_itimerspec *s)
 {
 	int64_t left = 0;
-	if (x->tm.armed) {
-		left = x->tm.deadline - now_ns(CLOCK_MONOTONIC);
+	if (armed(x)) {
+		left = deadline(x) - timer_now(x);
 		/* armed and due: one nanosecond is left, zero would say disarmed (timer_gettime(2)) */
 		left = left > 0 ? left : 1;
 	}
@@ -138,17 +175,17 @@ long sys_timer_settime(struct task *t, const uint64_t *a)
 	if (to_ns(new.value_s, new.value_ns, &value) < 0 || to_ns(new.interval_s, new.interval_ns, &interval) < 0 || !x)
 		return -EINVAL;
 	read_timer(x, &old);
-	ktimer_cancel(&x->tm);
+	disarm(x);
 	x->overrun = x->overrun_last = 0;
 	x->interval = 0;
 	if (value) {
-		int64_t now = now_ns(CLOCK_MONOTONIC);
+		int64_t now = timer_now(x);
 		if (a[1] & TIMER_ABSTIME) {
-			int64_t left = value - now_ns(x->clock);
+			int64_t left = value - (x->on_cpu ? now : now_ns(x->clock));
 			value = left > 0 ? left : 0;
 		}
 		x->interval = interval;
-		ktimer_arm(&x->tm, value > INT64_MAX - now ? INT64_MAX : now + value);
+		arm(x, value > INT64_MAX / 2 - now ? INT64_MAX / 2 : now + value);
 	}
 	return a[3] && copyout(t, a[3], &old, sizeof(old)) < 0 ? -EFAULT : 0;
 }
@@ -171,7 +208,7 @@ long sys_timer_getoverrun(struct task *t, const uint64_t *a)
 
 static void destroy(struct posix_timer *x)
 {
-	ktimer_cancel(&x->tm);
+	disarm(x);
 	list_del(&x->node);
 	free(x);
 }

@@ -376,6 +376,21 @@ USERNS_STORE(gid_map, idmap_store(c->reader, t->cred->user, true, s, n))
 USERNS_STORE(setgroups, setgroups_store(c->reader, t->cred->user, s, n))
 SHOW(show_loginuid) { (void)c; return strbuf_puts(b, "4294967295"); }
 SHOW(show_io) { (void)c; return strbuf_puts(b, "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"); }
+SHOW(show_wchan)
+{
+	(void)c;
+	return strbuf_putc(b, '0');
+}
+SHOW(show_syscall)
+{
+	NEED_TASK(t);
+	if (t != c->reader && (t->in_guest || !t->in_syscall))
+		return strbuf_puts(b, "running\n");
+	strbuf_printf(b, "%llu", (unsigned long long)t->nr);
+	for (unsigned i = 0; i < 6; i++)
+		strbuf_printf(b, " 0x%llx", (unsigned long long)t->args[i]);
+	return strbuf_printf(b, " 0x%llx 0x%llx\n", t->regs ? (unsigned long long)t->regs->rsp : 0ull, t->regs ? (unsigned long long)t->regs->rip : 0ull);
+}
 SHOW(show_personality)
 {
 	NEED_TASK(t);
@@ -507,7 +522,7 @@ static const struct proc_entry fdinfo_entry = { "", S_IFREG | 0400, .show = show
 	F("loginuid", show_loginuid), F("maps", show_maps), F("mountinfo", show_mountinfo), F("mounts", show_mounts), D("net", proc_net_entries), D("ns", ns_dir), \
 	F("oom_score", show_zero), { "oom_score_adj", S_IFREG | 0644, .show = show_oom_adj, .store = store_oom_adj }, F("personality", show_personality), \
 	{ "root", S_IFLNK | 0777, .jump = jump_root, .text = text_root }, F("sessionid", show_loginuid), W("setgroups", setgroups), F("smaps", show_maps), \
-	F("stat", show_stat), F("statm", show_statm), F("status", show_status), W("uid_map", uid_map), F("wchan", show_zero)
+	F("stat", show_stat), F("statm", show_statm), F("status", show_status), W("uid_map", uid_map), F("syscall", show_syscall), F("wchan", show_wchan)
 static const struct proc_entry task_dir[] = { COMMON, { 0 } };
 const struct proc_entry proc_task_entry = D("", task_dir);
 static const struct proc_entry pid_dir[] = { COMMON, { "task", S_IFDIR | 0555, .dynamic = next_tid, .each = &proc_task_entry }, { 0 } };

@@ -8,6 +8,7 @@
 
 #include "tier/sentry/fs/procfs.h"
 #include "tier/sentry/ipc.h"
+#include "tier/sentry/task/exit.h"
 #include "tier/sentry/task/ns.h"
 
 #define SHOW(name) static int name(const struct proc_ctx *c, struct strbuf *b)
@@ -18,7 +19,7 @@
 
 SHOW(show_cpuinfo) { (void)c; return proc_copy_host("cpuinfo", b); }
 SHOW(show_meminfo) { (void)c; return proc_copy_host("meminfo", b); }
-SHOW(show_loadavg) { (void)c; return strbuf_printf(b, "0.00 0.00 0.00 1/%llu %d\n", (unsigned long long)K.n_tasks, 1); }
+SHOW(show_loadavg) { (void)c; return strbuf_printf(b, "0.00 0.00 0.00 1/%llu %d\n", (unsigned long long)K.n_tasks, pid_last()); }
 LINE(show_version, "%s version %s (tierce) %s\n", K.uts.sysname, K.uts.release, K.uts.version)
 LINE(show_cmdline, "tierce\n")
 LINE(show_filesystems, "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\tramfs\nnodev\tcgroup2\nnodev\toverlay\nnodev\tmqueue\n")
@@ -165,25 +166,57 @@ static ssize_t store_sem(const struct proc_ctx *c, const char *s, size_t n)
 LINE(show_ports, "32768\t60999\n")
 LINE(show_threads, "%d\n", PID_MAX_)
 
+LINE(show_100, "100\n")
+LINE(show_printk, "4\t4\t1\t7\n")
+SHOW(show_last_pid) { (void)c; return strbuf_printf(b, "%d\n", pid_last()); }
 static const struct proc_entry random_dir[] = { F("boot_id", show_boot_id), F("entropy_avail", show_256), F("poolsize", show_256), F("uuid", show_uuid), { 0 } };
 static const struct proc_entry keys_dir[] = { F("maxkeys", show_0), { 0 } };
 LINE(show_actions, "kill_process kill_thread trap errno trace log allow\n")
 static const struct proc_entry seccomp_dir[] = { F("actions_avail", show_actions), F("actions_logged", show_actions), { 0 } };
 static const struct proc_entry kernel_dir[] = {
 	F("cap_last_cap", show_cap_last), W("core_pattern", show_core_pattern, store_ignore), W("domainname", show_domainname, store_domainname),
-	W("hostname", show_hostname, store_hostname), F("io_uring_disabled", show_2), D("keys", keys_dir), IPC_FILE(msg_next_id), IPC_FILE(msgmax), IPC_FILE(msgmnb),
+	W("hostname", show_hostname, store_hostname), F("dmesg_restrict", show_1), F("hung_task_timeout_secs", show_0), F("io_uring_disabled", show_2), D("keys", keys_dir), F("kptr_restrict", show_1),
+	F("modules_disabled", show_1), F("ns_last_pid", show_last_pid), F("panic", show_0), F("panic_on_oops", show_0), F("printk", show_printk), F("sched_rr_timeslice_ms", show_100),
+	F("sysrq", show_0), F("tainted", show_0), F("core_uses_pid", show_0), IPC_FILE(msg_next_id), IPC_FILE(msgmax), IPC_FILE(msgmnb),
 	IPC_FILE(msgmni), F("ngroups_max", show_ngroups), F("osrelease", show_osrelease), F("ostype", show_ostype), F("overflowgid", show_overflow),
 	F("overflowuid", show_overflow), F("perf_event_paranoid", show_2), F("pid_max", show_pid_max), D("random", random_dir), F("randomize_va_space", show_2),
 	D("seccomp", seccomp_dir), IPC_FILE(sem), IPC_FILE(sem_next_id), IPC_FILE(shm_next_id), IPC_FILE(shmall), IPC_FILE(shmmax), IPC_FILE(shmmni), F("threads-max", show_threads),
 	F("unprivileged_userns_clone", show_1), F("version", show_kversion), F("yama", show_1), { 0 } };
 static const struct proc_entry inotify_dir[] = { F("max_queued_events", show_4096), F("max_user_instances", show_256), F("max_user_watches", show_65536), { 0 } };
-static const struct proc_entry mqueue_dir[] = { F("msg_default", show_2), F("msg_max", show_256), F("queues_max", show_256), { 0 } };
+#define MQ_NUMBER(name, lo, hi) \
+	SHOW(show_mq_##name) { (void)c; return strbuf_printf(b, "%d\n", mq_limits.name); } \
+	static ssize_t store_mq_##name(const struct proc_ctx *c, const char *s, size_t n) \
+	{ \
+		uint64_t v; \
+		ssize_t r = store_number(c, s, n, lo, hi, &v); \
+		if (r > 0) \
+			mq_limits.name = (int)v; \
+		return r; \
+	}
+MQ_NUMBER(msg_default, 1, 65536)
+MQ_NUMBER(msg_max, 1, 65536)
+MQ_NUMBER(msgsize_default, 128, 16777216)
+MQ_NUMBER(msgsize_max, 128, 16777216)
+MQ_NUMBER(queues_max, 0, INT32_MAX)
+#define MQ_FILE(n) W(#n, show_mq_##n, store_mq_##n)
+static const struct proc_entry mqueue_dir[] = { MQ_FILE(msg_default), MQ_FILE(msg_max), MQ_FILE(msgsize_default), MQ_FILE(msgsize_max), MQ_FILE(queues_max), { 0 } };
 static const struct proc_entry epoll_dir[] = { F("max_user_watches", show_nr_open), { 0 } };
 LINE(show_pipe_max, "1048576\n")
+LINE(show_45, "45\n")
+LINE(show_100000, "100000\n")
+LINE(show_16384, "16384\n")
+LINE(show_dentries, "0\t0\t45\t0\t0\t0\n")
+LINE(show_inodes, "0\t0\n")
 static const struct proc_entry fs_dir[] = { D("epoll", epoll_dir), F("file-max", show_file_max), F("file-nr", show_file_nr), D("inotify", inotify_dir),
-	D("mqueue", mqueue_dir), F("nr_open", show_nr_open), F("pipe-max-size", show_pipe_max), F("protected_hardlinks", show_0),
+	D("mqueue", mqueue_dir), F("nr_open", show_nr_open), F("aio-max-nr", show_65536), F("aio-nr", show_0), F("dentry-state", show_dentries), F("inode-nr", show_inodes), F("lease-break-time", show_45), F("leases-enable", show_1),
+	F("mount-max", show_100000), F("overflowgid", show_overflow), F("overflowuid", show_overflow), F("pipe-max-size", show_pipe_max), F("pipe-user-pages-hard", show_0),
+	F("pipe-user-pages-soft", show_16384), F("protected_fifos", show_0), F("protected_regular", show_0), F("protected_hardlinks", show_0),
 	F("protected_symlinks", show_0), F("suid_dumpable", show_0), { 0 } };
-static const struct proc_entry vm_dir[] = { F("max_map_count", show_65530), F("mmap_min_addr", show_65536), W("overcommit_memory", show_0, store_ignore),
+LINE(show_10, "10\n")
+LINE(show_20, "20\n")
+static const struct proc_entry vm_dir[] = { F("max_map_count", show_65530), F("mmap_min_addr", show_65536), F("compact_unevictable_allowed", show_1), F("dirty_background_ratio", show_10), F("dirty_ratio", show_20), F("min_free_kbytes", show_4096), F("nr_hugepages", show_0),
+	F("nr_overcommit_hugepages", show_0), F("overcommit_kbytes", show_0), W("overcommit_memory", show_0, store_ignore), F("page-cluster", show_0),
+	F("unprivileged_userfaultfd", show_0), F("zone_reclaim_mode", show_0),
 	F("overcommit_ratio", show_60), W("swappiness", show_60, store_ignore), W("drop_caches", show_0, store_ignore), { 0 } };
 static const struct proc_entry core_dir[] = { F("somaxconn", show_4096), F("rmem_max", show_65536), F("wmem_max", show_65536), { 0 } };
 LINE(show_tcpmem, "4096\t131072\t6291456\n")

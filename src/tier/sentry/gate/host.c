@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tier/sentry/mm/mm.h"
+#include "tier/sentry/task/ns.h"
 
 struct gate_layout gate_layout;
 
@@ -213,6 +214,7 @@ int gate_wait(struct task *t)
 {
 	int rc = wait_request(t);
 	t->in_guest = false;
+	t->entries++;
 	t->fastcall = false;
 	no_window(t);
 	if (rc)
@@ -239,14 +241,22 @@ void gate_publish(struct task *t)
 		return;
 	mb->pid = (uint32_t)t->proc->pid;
 	mb->tid = (uint32_t)t->tid;
-	mb->uid = t->cred->uid;
-	mb->euid = t->cred->euid;
-	mb->gid = t->cred->gid;
-	mb->egid = t->cred->egid;
+	mb->uid = uid_shown(t, t->cred->uid);
+	mb->euid = uid_shown(t, t->cred->euid);
+	mb->gid = gid_shown(t, t->cred->gid);
+	mb->egid = gid_shown(t, t->cred->egid);
 	/* a trace shows every call, a filter of the guest judges every call */
 	mb->ids_valid = !K.opt->strace && !t->seccomp && !t->seccomp_mode;
 	t->published = t->cred;
 	t->published_tid = t->tid;
+}
+
+/* What the gate answers by itself changed without new credentials (a filter, an id map): it asks again. */
+void gate_unpublish(struct task *t)
+{
+	t->published = NULL;
+	if (t->mb)
+		__atomic_store_n(&t->mb->ids_valid, 0, __ATOMIC_SEQ_CST);
 }
 
 static void resume(struct task *t, uint32_t action)

@@ -60,6 +60,7 @@ int gate_frame(struct task *t, long ret);
 int gate_flush(struct task *t);
 /* What the gate answers by itself follows the task's ids. */
 void gate_publish(struct task *t);
+void gate_unpublish(struct task *t);
 const struct gate_marshal *gate_marshal_table(void);
 bool gate_never_fast(unsigned nr);
 /* Make the guest perform one host call; result or -errno as the guest reports it; -EINTR when it died. Lock dropped meanwhile. */

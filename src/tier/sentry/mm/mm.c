@@ -50,6 +50,7 @@ struct mm *mm_dup(struct mm *m)
 	waitq_init(&n->map_wait);
 	n->cap = n->n = m->n;
 	n->locked_pages = 0;
+	n->mlock_future = 0;
 	n->exe = m->exe ? file_get(m->exe) : NULL;
 	n->exe_path = m->exe_path ? strdup(m->exe_path) : NULL;
 	n->v = calloc(m->n + 1, sizeof(*n->v));

@@ -40,7 +40,8 @@ struct mm {
 	uint64_t arg_start, arg_end, env_start, env_end, stack_start;
 	uint64_t auxv[64]; unsigned n_auxv;
 	uint64_t mlock_future;
-	bool dumpable;
+	bool dumpable, thp_disabled;
+	unsigned membarrier; /* registrations: 1 expedited, 2 with serialisation */
 	struct patches *patches;  /* call sites (gate/patch.c) */
 };
 

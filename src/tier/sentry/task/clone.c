@@ -196,6 +196,8 @@ long task_clone(struct task *t, const struct clone_args_k *c)
 		process_set_pgrp(p, t->proc->pgrp);
 		p->vfork_pending = f & CLONE_VFORK;
 		K.forks++;
+		if (p->rlim[RLIMIT_CPU].rlim_cur != RLIM_INFINITY)
+			cpu_limit_changed(p);
 		K.n_processes++;
 	}
 	int tid = n->tid;

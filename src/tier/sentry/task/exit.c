@@ -154,6 +154,7 @@ static void session_leader_exit(struct process *p)
 static void zombie(struct process *p, struct task *last)
 {
 	ktimer_cancel(&p->itimer_real.timer);
+	cpu_process_exit(p);
 	posix_timers_drop(p);
 	p->uid = last->cred->uid;
 	orphan_check(p);
@@ -207,6 +208,7 @@ void task_exit(struct task *t)
 	struct rusage ru;
 	task_rusage(t, &ru);
 	rusage_add(&p->ru_dead_threads, &ru);
+	p->cpu_dead_ns += task_cpu_ns(t, false);
 	grants_drop_task(t);
 	if (t->mm && t->mm->map_owner == t)
 		mm_unlock(t);

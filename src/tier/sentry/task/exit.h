@@ -10,6 +10,8 @@ int pidfd_pid(struct task *t, int fd);             /* sys_pidfd.c: pid behind a 
 long pidfd_new(struct task *t, struct process *p, unsigned nonblock); /* a descriptor in t's table */
 void pidfd_exited(void);                           /* somebody became a zombie */
 void mq_process_exit(struct process *p);           /* sys_mq.c */
+struct mq_limits { int msg_default, msg_max, msgsize_default, msgsize_max, queues_max; };
+extern struct mq_limits mq_limits; /* /proc/sys/fs/mqueue */
 void tty_session_gone(struct session *s);          /* fs/tty.c: SIGHUP to the foreground group, terminal freed */
 void posix_timers_drop(struct process *p);         /* sys_timer.c */
 void control_exec_done(struct process *p, int status); /* control.c */

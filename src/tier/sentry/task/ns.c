@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "tier/sentry/gate/host.h"
 #include "tier/sentry/task/task.h"
 
 /* Numbers as Linux's first namespaces have them (include/linux/proc_ns.h); later ones count up from there. */
@@ -202,6 +203,12 @@ ssize_t idmap_store(struct task *w, struct userns *u, bool gid, const char *buf,
 		return rc;
 	}
 	*dst = m;
+	for (struct process *p = process_next(0); p; p = process_next(p->pid)) {
+		struct task *o;
+		list_for_each(o, &p->threads, thread_node)
+			if (o->cred->user == u)
+				gate_unpublish(o);
+	}
 	return (ssize_t)n;
 }
 

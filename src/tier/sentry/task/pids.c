@@ -34,6 +34,8 @@ int pid_alloc(void)
 	return -EAGAIN;
 }
 
+int pid_last(void) { return last_pid; }
+
 void pid_free(int pid)
 {
 	held[pid] = 0;

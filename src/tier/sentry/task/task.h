@@ -9,6 +9,7 @@
 
 #include "tier/sentry/gate/gate.h"
 #include "tier/sentry/kernel.h"
+#include "tier/sentry/task/cputime.h"
 #include "tier/sentry/task/cred.h"
 #include "tier/sentry/task/signal.h"
 
@@ -47,6 +48,9 @@ struct process {
 	struct sigpending shared_pending;
 	struct rlimit rlim[16];
 	struct itimer itimer_real;
+	struct { struct cpu_alarm alarm; int64_t interval; } itimer_cpu[2]; /* ITIMER_VIRTUAL, ITIMER_PROF */
+	struct cpu_alarm *cpu_limit;  /* owned; RLIMIT_CPU */
+	int64_t cpu_dead_ns;          /* of threads that are gone */
 	struct list posix_timers;     /* sys_timer.c */
 	int next_timer_id;
 	bool outside_signal;          /* a default-fatal signal came from the engine: init obeys */
@@ -87,6 +91,7 @@ struct task {
 	int host_tid;                 /* kernel-supplied, 0 before hello */
 	struct grant *grant;          /* until hello */
 	pthread_t thread;
+	unsigned entries;             /* how often it came in: membarrier */
 	bool in_guest;                /* the guest thread runs (kick it), else its twin is serving */
 	bool fastcall;                /* this request came without a frame: regs points to fast_regs */
 	struct gate_regs fast_regs;
@@ -144,6 +149,7 @@ void *task_buf(struct task *t); /* NULL: no memory */
 /* ---- ids --------------------------------------------------------------------------------------------------------- */
 void pids_init(void);
 int pid_alloc(void);                   /* or -EAGAIN */
+int pid_last(void);                    /* given out last */
 void pid_free(int pid);
 void pid_bind(int pid, struct task *t);
 void process_bind(int pid, struct process *p);

@@ -100,7 +100,7 @@ static int open_permission(struct task *t, const struct path *p, unsigned flags)
 		return -EISDIR;
 	if ((mask & W_OK) && (is_reg(i) || is_dir(i) || is_lnk(i)) && (rc = mnt_want_write(p)) < 0)
 		return rc;
-	if ((S_ISCHR(i->mode) || S_ISBLK(i->mode)) && (p->mnt->flags & MS_NODEV))
+	if ((S_ISCHR(i->mode) || S_ISBLK(i->mode)) && ((p->mnt->flags & MS_NODEV) || (p->mnt->sb->flags & SUPER_NODEV)))
 		return -EACCES;
 	if ((rc = inode_permission(t, i, mask)) < 0)
 		return rc;
@@ -225,8 +225,6 @@ static int open_tmpfile(struct task *t, const struct path *start, const char *na
 	int rc = path_walk(t, start, name, resolve | WALK_FOLLOW | WALK_DIRECTORY, &dir);
 	if (rc)
 		return rc;
-	if ((flags & O_ACCMODE) == O_RDONLY)
-		return -EINVAL;
 	if ((rc = inode_permission(t, dir.d->inode, W_OK | X_OK)) < 0 || (rc = mnt_want_write(&dir)) < 0)
 		return rc;
 	if (!dir.d->inode->ops->tmpfile)
@@ -243,7 +241,9 @@ static int open_tmpfile(struct task *t, const struct path *start, const char *na
 	d->parent = dentry_get(dir.d);
 	d->unlinked = true;
 	_cleanup_path_ struct path p = { mount_get(dir.mnt), d };
-	return file_open(t, &p, flags & ~(unsigned)(O_DIRECTORY | O_TMPFILE), true, ret);
+	if ((rc = file_open(t, &p, flags & ~(unsigned)(O_DIRECTORY | O_TMPFILE), true, ret)) == 0)
+		(*ret)->flags |= flags & O_TMPFILE;
+	return rc;
 }
 
 int file_openat(struct task *t, const struct path *start_in, const char *name_in, unsigned flags, uint32_t mode, unsigned resolve, struct file **ret)
@@ -254,6 +254,8 @@ int file_openat(struct task *t, const struct path *start_in, const char *name_in
 	int rc;
 	if (flags & O_PATH)
 		flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	if ((flags & O_TMPFILE & ~O_DIRECTORY) && ((flags & O_TMPFILE) != O_TMPFILE || (flags & O_CREAT) || (flags & O_ACCMODE) == O_RDONLY))
+		return -EINVAL;
 	if ((flags & O_TMPFILE) == O_TMPFILE)
 		return open_tmpfile(t, &start, name_in, flags, mode, resolve, ret);
 	if (flags & O_CREAT) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "tier/sentry/abi/handlers.h"
 #include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
@@ -55,6 +56,27 @@ static const struct fs_type *find(const char *name)
 		if (streq(types[i].name, name))
 			return &types[i];
 	return NULL;
+}
+
+/* sysfs(2): by index, by name, how many. */
+long sys_sysfs(struct task *t, const uint64_t *a)
+{
+	char name[64];
+	switch ((int)a[0]) {
+	case 1:
+		if (copyin_str(t, name, a[1], sizeof(name), -EINVAL) < 0)
+			return -EFAULT;
+		for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
+			if (streq(types[i].name, name))
+				return (long)i;
+		return -EINVAL;
+	case 2:
+		if (a[1] >= ARRAY_SIZE(types))
+			return -EINVAL;
+		return copyout(t, a[2], types[a[1]].name, strlen(types[a[1]].name) + 1);
+	case 3: return (long)ARRAY_SIZE(types);
+	default: return -EINVAL;
+	}
 }
 
 bool fs_type_known(const char *name)
