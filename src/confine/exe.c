@@ -49,14 +49,17 @@ bool exe_can_forget(void) {
 	return prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) == 0 && size == sizeof(struct prctl_mm_map);
 }
 
-int exe_share(void) {
+int exe_share(int *ret_tree) {
 	struct mount_attr ro = { .attr_set = MOUNT_ATTR_RDONLY };
 	char link[32];
 	_cleanup_close_ int tree = sys_open_tree(AT_FDCWD, "/proc/self/exe", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (tree < 0 || sys_mount_setattr(tree, "", AT_EMPTY_PATH, &ro) < 0)
 		return -EBADF;
 	int fd = open(fd_proc_path(tree, link), O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -EBADF : fd;
+	if (fd < 0)
+		return -EBADF;
+	*ret_tree = TAKE_FD(tree);
+	return fd;
 }
 
 struct span { uintptr_t from, to; int prot; off_t offset; };

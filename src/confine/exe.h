@@ -21,8 +21,9 @@
 /* Whether exe_forget() works here: CONFIG_CHECKPOINT_RESTORE and a kernel that lets us (asks the kernel, changes nothing). */
 bool exe_can_forget(void);
 /* In the parent: our program opened through a private read-only mount, for exe_forget() to map from in place of copying; -EBADF where that is
- * not to be had (no CAP_SYS_ADMIN). The caller closes it. */
-int exe_share(void);
+ * not to be had (no CAP_SYS_ADMIN). The caller closes it, and *ret_tree, its mount: whose last copy takes a grace period of the kernel to go
+ * (namespace_unlock()), so the parent keeps it until it has nothing better to do, and the child lets go of its copy first. */
+int exe_share(int *ret_tree);
 /* Call in a freshly forked, single-threaded child that holds CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE in its user namespace. -ENOTSUP where refused.
  * Already running from a sealed memfd: nothing is done. shared: from exe_share(), -EBADF for copies. */
 int exe_forget(int shared, struct err *e) MUST_CHECK;

@@ -122,16 +122,25 @@ static int lock_dir(struct ctr *c, const char *id, struct err *e) {
 	return 0;
 }
 
+/* A reader without the lock may see the record half overwritten: then its checksum is wrong, for a moment. */
+enum { TORN_READS_MAX = 10 };
+
 static int read_record(struct ctr *c, struct err *e) {
-	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
-	int r = file_read_at(c->dir_fd, "state", &b, CTR_RECORD_MAX);
-	if (r == -ENOENT) {
-		c->has_record = false;
-		return 0;
+	int r = -EBADMSG;
+	for (int i = 0; i < TORN_READS_MAX && r == -EBADMSG; i++) {
+		_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+		if (i)
+			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+		r = file_read_at(c->dir_fd, "state", &b, CTR_RECORD_MAX);
+		if (r == -ENOENT) {
+			c->has_record = false;
+			return 0;
+		}
+		if (r < 0)
+			return err_sys(e, r, "read %s/state", c->dir);
+		err_clear(e);
+		r = ctr_record_decode(&c->arena, b.s, b.len, &c->rec, e);
 	}
-	if (r < 0)
-		return err_sys(e, r, "read %s/state", c->dir);
-	r = ctr_record_decode(&c->arena, b.s, b.len, &c->rec, e);
 	if (r < 0)
 		return err_wrap(e, r, "%s/state", c->dir);
 	c->has_record = true;
@@ -196,7 +205,7 @@ int ctr_save(struct ctr *c, struct err *e) {
 	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
 	int r = ctr_record_encode(&c->rec, &b);
 	if (r == 0)
-		r = file_replace_at(c->dir_fd, "state", b.s, b.len, 0600, 0); /* the root is a tmpfs: nothing outlives a crash of the machine */
+		r = file_overwrite_at(c->dir_fd, "state", b.s, b.len, 0600); /* not synced: nothing outlives a crash of the machine */
 	if (r < 0)
 		return err_sys(e, r, "write %s/state", c->dir);
 	c->has_record = true;

@@ -101,6 +101,14 @@ int file_replace_at(int dirfd, const char *name, const void *data, size_t n, mod
 	return r;
 }
 
+int file_overwrite_at(int dirfd, const char *name, const void *data, size_t n, mode_t mode) {
+	struct stat st;
+	_cleanup_close_ int fd = n <= FILE_OVERWRITE_MAX ? openat(dirfd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size == (off_t)n && pwrite(fd, data, n, 0) == (ssize_t)n)
+		return 0;
+	return file_replace_at(dirfd, name, data, n, mode, 0);
+}
+
 /* Component walk for kernels without openat2 (Linux < 5.6; retire with them). Symbolic links are expanded by hand against the
  * root, ".." never climbs above it, and no step follows a link, so a racing rename cannot lead outside. */
 enum { WALK_MAX_LINKS = 40 }; /* as the kernel's MAXSYMLINKS: a loop of links must end */

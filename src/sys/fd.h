@@ -20,6 +20,11 @@ int file_read_at(int dirfd, const char *path, struct strbuf *out, size_t max);
 int file_write_at(int dirfd, const char *path, const char *value);
 /* Create or replace atomically: temporary name, write, fsync when durable, rename. 0 or negative errno. */
 int file_replace_at(int dirfd, const char *name, const void *data, size_t n, mode_t mode, int durable);
+/* The same for a small file that is written again and again and whose readers detect a half-written one: where the length stays, its first page is
+ * overwritten by one pwrite(2), which a signal cannot cut within a page (generic_perform_write() looks for one between pages). A rename over a file makes
+ * ext4 write the new one out at once (auto_da_alloc): 0.2 ms against 4 us. Everything else is file_replace_at(). */
+enum { FILE_OVERWRITE_MAX = 4096 };
+int file_overwrite_at(int dirfd, const char *name, const void *data, size_t n, mode_t mode) MUST_CHECK;
 /* openat2(2) with RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS, retried on EAGAIN (a rename raced the walk, openat2(2)); falls back to a walk of
  * O_PATH|O_NOFOLLOW steps where the call is missing (before Linux 5.6) or filtered. O_CLOEXEC is added. Returns an fd or negative errno. */
 int open_in_root(int rootfd, const char *path, int flags, mode_t mode);

@@ -41,6 +41,7 @@ static int wait_maps(struct ns_create *p, struct err *e) {
 
 /* First things: the host's program out of reach, our place in the cgroups. */
 static int settle(struct ns_create *p, struct err *e) {
+	cleanup_close(&p->exe_tree);
 	int r = exe_forget(p->shared_exe, e);
 	if (r == 0 && (r = cgroup_join_self(&p->cgroups)) < 0)
 		err_sys(e, r, "enter cgroup");

@@ -183,6 +183,7 @@ static int build(struct ns_create *p, int channel, pid_t *pid, int *pidfd, struc
 		return r;
 	if ((p->stage && (r = ns_send(channel, NS_MSG_GO, 0, NULL, -EBADF)) < 0))
 		return r;
+	cleanup_close(&p->exe_tree); /* while the child mounts */
 	if ((r = serve(p, channel, e)) < 0)
 		return r;
 	if (p->o->stdio.pidfd_socket >= 0)

@@ -29,7 +29,7 @@ struct ns_exec {
 	bool stage, late_fork, in_userns, nested, setgroups_denied;
 	bool waits;               /* for MSG_GO before execve: two phases, limits from outside, a seccomp listener */
 	int root;                 /* no mount namespace of its own: the container's root directory */
-	int shared_exe, init_pidfd, cgroup, channel, listener;
+	int shared_exe, exe_tree, init_pidfd, cgroup, channel, listener;
 	char listener_name[300];
 	struct cgroup_join cgroups;
 	struct seccomp_filter filter;
@@ -58,7 +58,7 @@ static bool setgroups_denied(pid_t pid) {
 static int plan_exec(struct ns_exec *x, struct err *e) {
 	const struct oci_spec *s = x->c->spec;
 	struct tier_container *c = x->c;
-	x->shared_exe = x->root = x->cgroup = x->channel = x->listener = -EBADF;
+	x->shared_exe = x->exe_tree = x->root = x->cgroup = x->channel = x->listener = -EBADF;
 	x->init_pidfd = c->init_pidfd;
 	if (c->init_pidfd < 0)
 		return err_set(e, ESRCH, "container not running");
@@ -87,7 +87,7 @@ static int plan_exec(struct ns_exec *x, struct err *e) {
 			  (r = cgroup_exec_join(c->cgroup, x->o->cgroup_sub, c->init_pid, &x->cgroups, e)) < 0))
 		return r;
 	x->waits = x->in_userns || x->o->exec_id || (x->filter.present && x->filter.notify);
-	x->shared_exe = exe_share();
+	x->shared_exe = exe_share(&x->exe_tree);
 	if (x->o->exec_id) {
 		if (snprintf(x->listener_name, sizeof(x->listener_name), "ns.exec.%s", x->o->exec_id) >= 256)
 			return err_set(e, ENAMETOOLONG, "exec id too long");
@@ -101,6 +101,7 @@ static int plan_exec(struct ns_exec *x, struct err *e) {
 static void plan_exec_free(struct ns_exec *x) {
 	cleanup_close(&x->root);
 	cleanup_close(&x->shared_exe);
+	cleanup_close(&x->exe_tree);
 	cleanup_close(&x->cgroup);
 	cleanup_close(&x->channel);
 	cleanup_close(&x->listener);
@@ -118,6 +119,7 @@ static NORETURN void die(int channel, struct err *e) {
 
 static int place(struct ns_exec *x, struct err *e) {
 	const struct oci_process *p = x->o->process;
+	cleanup_close(&x->exe_tree);
 	int r = exe_forget(x->shared_exe, e);
 	if (r == 0 && p->cpu_affinity_initial)
 		r = cpu_affinity_apply(0, p->cpu_affinity_initial, "initial", e);

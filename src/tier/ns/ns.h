@@ -93,7 +93,7 @@ struct ns_create {
 	int rootfs;                   /* O_PATH, -EBADF: opened by the child, after joining a mount namespace */
 	int rootfs_tree;              /* user namespaces: detached tree of it that the parent made, -EBADF: none */
 	struct mount_source *sources; /* what the parent made, one per mount; NULL: nothing */
-	int shared_exe;               /* exe_share() */
+	int shared_exe, exe_tree;     /* exe_share() */
 	int channel;                  /* the child's end in the child */
 	int listener;                 /* ns.start, -EBADF with start_follows */
 	struct cgroup_join cgroups;

@@ -146,7 +146,7 @@ static int plan_sources(struct ns_create *p, struct err *e) {
 }
 
 int ns_plan(struct ns_create *p, struct err *e) {
-	p->shared_exe = p->rootfs_tree = p->rootfs = p->channel = p->listener = -EBADF;
+	p->shared_exe = p->exe_tree = p->rootfs_tree = p->rootfs = p->channel = p->listener = -EBADF;
 	p->hooks_outside = p->o->run_hooks && (p->s->hooks[OCI_HOOK_PRESTART].n || p->s->hooks[OCI_HOOK_CREATE_RUNTIME].n);
 	if (!exe_can_forget()) {
 		/* The program must then run from a sealed copy, which main() arranged (exe_reexec). */
@@ -163,7 +163,7 @@ int ns_plan(struct ns_create *p, struct err *e) {
 		return err_wrap(e, r, "seccomp");
 	if ((r = ns_agent_save(p->c->state_fd, &p->filter, e)) < 0 || (r = plan_sources(p, e)) < 0)
 		return r;
-	p->shared_exe = exe_share();
+	p->shared_exe = exe_share(&p->exe_tree);
 	if (p->c->cgroup && (r = cgroup_join_open(p->c->cgroup, &p->cgroups, e)) < 0)
 		return r;
 	if (!p->o->start_follows)
@@ -179,6 +179,7 @@ void ns_plan_free(struct ns_create *p) {
 	cleanup_close(&p->rootfs);
 	cleanup_close(&p->rootfs_tree);
 	cleanup_close(&p->shared_exe);
+	cleanup_close(&p->exe_tree);
 	cleanup_close(&p->channel);
 	cleanup_close(&p->listener);
 	cgroup_join_close(&p->cgroups);
