@@ -40,7 +40,7 @@ static int check_sub(const char *p, size_t n, struct err *e)
 		while (m < n && p[m] != '/')
 			m++;
 		if (m - i == 2 && p[i] == '.' && p[i + 1] == '.')
-			return err_set(e, EINVAL, "bad sub cgroup path: \"%.*s\" is not below the container's cgroup", (int)n, p);
+			return err_set(e, EINVAL, "bad sub cgroup path: %.*s is not a sub cgroup path", (int)n, p);
 		i = m + 1;
 	}
 	return 0;

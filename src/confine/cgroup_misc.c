@@ -101,7 +101,7 @@ static int unified_one(struct cgroup_hier *h, const struct oci_map_entry *m, str
 		int r = n || !p[0] ? cgroup_write(h, m->key, line) : 0;
 		if (r == -ENOENT) {
 			int c = (int)strcspn(m->key, ".");
-			return err_set(e, ENOTSUP, "linux.resources.unified: \"%s\" can't be set: %s has no such file (is controller \"%.*s\" there on cgroup v2?)", m->key, h->dir, c, m->key);
+			return err_set(e, ENOTSUP, "invalid configuration: linux.resources.unified: \"%s\" can't be set: %s has no such file (is controller \"%.*s\" there on cgroup v2?)", m->key, h->dir, c, m->key);
 		}
 		if (r < 0)
 			return err_sys(e, r, "linux.resources.unified: write \"%s\" to %s/%s", line, h->dir, m->key);

@@ -8,25 +8,33 @@
 #include "confine/cgroup_internal.h"
 #include "sys/fd.h"
 
-enum { CPUSET_TEXT_MAX = 4096 }; /* a cpu list of thousands of alternating CPUs */
+enum { CPUSET_TEXT_MAX = 4096 /* a cpu list of thousands of alternating CPUs */, CPUSET_DEPTH_MAX = 32 /* ends the recursion */ };
+
+/* Fill the file from the parent's; a parent that somebody made and left empty gets its own parent's first. The hierarchy's root is never empty. */
+static int cpuset_fill(int fd, const char *file, unsigned depth, char buf[CPUSET_TEXT_MAX])
+{
+	_cleanup_close_ int up = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	ssize_t n = up < 0 ? -errno : cgroup_readat(up, file, buf, CPUSET_TEXT_MAX);
+	int r = n < 0 ? (int)n : 0;
+
+	if (n == 0)
+		r = depth ? cpuset_fill(up, file, depth - 1, buf) : -ELOOP;
+	return r < 0 ? r : file_write_at(fd, file, buf);
+}
 
 /* A v1 cpuset is born empty and takes no process until it has cpus and mems (Documentation/admin-guide/cgroup-v1/cpusets.rst). */
 static int cpuset_inherit(const char *dir, struct err *e)
 {
 	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
 	_cleanup_close_ int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	char buf[CPUSET_TEXT_MAX], parent[32];
-	int r;
+	char buf[CPUSET_TEXT_MAX] = "";
 
 	if (fd < 0)
 		return err_sys(e, errno, "open %s", dir);
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		snprintf(parent, sizeof(parent), "../%s", files[i]);
-		ssize_t n = cgroup_readat(fd, parent, buf, sizeof(buf));
-		if (n < 0)
-			return err_sys(e, (int)n, "read %s/%s", dir, parent);
-		if ((r = file_write_at(fd, files[i], buf)) < 0)
-			return err_sys(e, r, "write \"%s\" to %s/%s", buf, dir, files[i]);
+		int r = cpuset_fill(fd, files[i], CPUSET_DEPTH_MAX, buf);
+		if (r < 0)
+			return err_sys(e, r, "take over \"%s\" in %s/%s", buf, dir, files[i]);
 	}
 	return 0;
 }
@@ -48,7 +56,7 @@ static int dir_is_free(const struct cgroup *cg, const char *dir, struct err *e)
 	/* What is cloned into a frozen cgroup never gets as far as its first instruction. */
 	bool frozen = cgroup_readat(fd, "cgroup.freeze", buf, sizeof(buf)) > 0 ? streq(buf, "1") :
 		cgroup_readat(fd, "freezer.state", buf, sizeof(buf)) > 0 && !streq(buf, "THAWED");
-	return frozen ? err_set(e, EBUSY, "container's cgroup %s is frozen", dir) : 0;
+	return frozen ? err_set(e, EBUSY, "container's cgroup unexpectedly frozen: %s", dir) : 0;
 }
 
 /* mkdir -p with what v1 cpuset needs on each level. */

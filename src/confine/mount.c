@@ -293,10 +293,11 @@ int mount_destination(int root, const char *path, bool dir, bool nofollow, struc
 		if (at < 0)
 			return err_sys(e, at, "create parent of %s in the root", path);
 		/* Again through the root: the last name may be a dangling link, whose target is then made inside the root. */
-		_cleanup_close_ int made = dir ? mkdirat(at, slash ? slash + 1 : parent, 0755)
-					       : open_in_root(root, path, O_WRONLY | O_CREAT | O_NOCTTY | (nofollow ? O_NOFOLLOW : 0), 0755);
-		if (made < 0 && !(dir && errno == EEXIST))
-			return err_sys(e, dir ? errno : made, "create %s in the root", path);
+		_cleanup_close_ int made = dir ? -EBADF : open_in_root(root, path, O_WRONLY | O_CREAT | O_NOCTTY | (nofollow ? O_NOFOLLOW : 0), 0755);
+		if (dir && mkdirat(at, slash ? slash + 1 : parent, 0755) < 0 && errno != EEXIST)
+			return err_sys(e, errno, "create %s in the root", path);
+		if (!dir && made < 0)
+			return err_sys(e, made, "create %s in the root", path);
 		fd = open_in_root(root, path, flags, 0);
 	}
 	if (fd < 0)
@@ -480,9 +481,14 @@ static int attach(struct mount_ctx *c, const struct oci_mount *m, struct mount_s
 	int tree = bind ? bind_tree(c, m, own, s, &dir, e) : -EBADF;
 	if (bind && tree < 0)
 		return tree;
-	_cleanup_close_ int dest = mount_destination(c->root, m->destination, dir, m->ext & OCI_MOUNT_DEST_NOFOLLOW, e);
+	/* An image whose /proc is a link would have what belongs there mounted elsewhere, and masks and checks by path miss it (CVE-2019-19921). */
+	bool plain = !bind && (streq(m->type, "proc") || streq(m->type, "sysfs"));
+	_cleanup_close_ int dest = mount_destination(c->root, m->destination, dir, plain || m->ext & OCI_MOUNT_DEST_NOFOLLOW, e);
 	if (dest < 0)
 		return dest;
+	struct stat st;
+	if (plain && fstat(dest, &st) == 0 && !S_ISDIR(st.st_mode))
+		return err_set(e, ENOTDIR, "filesystem \"%s\" must be mounted on ordinary directory", m->type);
 	int r = 0;
 	if (!bind && (r = new_tree(c, m, s && s->userns >= 0 ? s->userns : own->userns, dest, &own->tree, e)) == 0)
 		tree = own->tree;

@@ -376,7 +376,7 @@ static int build(struct transaction *t, struct err *e) {
 		t->root_fd = open(c->eng->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* without it filters are compiled each time */
 	fill_tier(t);
 	forget_affinity();
-	engine_debug(c->eng, "create: %s under isolation %s: nsexec started", c->rec.id, c->rec.tier); /* words that scripts look for */
+	engine_debug(c->eng, "create: %s under isolation %s: nsexec container setup", c->rec.id, c->rec.tier); /* words that scripts look for */
 	r = t->build(t, e);
 	if (r < 0)
 		return r;

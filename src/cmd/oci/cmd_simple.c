@@ -133,7 +133,12 @@ static int kill_one(struct cli *cli, const char *id, void *arg, struct err *e) {
 	const struct kill_request *k = arg;
 	_cleanup_ctr_ struct ctr *c = NULL;
 	int r = ctr_open(&cli->eng, id, 0, &c, e);
-	return r < 0 ? r : engine_kill(c, k->sig, k->all, e);
+	if (r < 0)
+		return r;
+	/* Of a container that has stopped there is nobody left: with --all that is no error (runc). */
+	if (k->all && ctr_status(c) == CTR_STOPPED)
+		return 0;
+	return engine_kill(c, k->sig, k->all, e);
 }
 
 static int run_kill(struct cli *cli, const void *opts, int argc, char **argv, struct err *e) {

@@ -183,7 +183,9 @@ static int build(struct ns_create *p, int channel, pid_t *pid, int *pidfd, struc
 		return r;
 	if ((p->stage && (r = ns_send(channel, NS_MSG_GO, 0, NULL, -EBADF)) < 0))
 		return r;
-	cleanup_close(&p->exe_tree); /* while the child mounts */
+	if (p->exe_tree >= 0)
+		close(p->exe_tree); /* while the child mounts */
+	p->exe_tree = -EBADF;
 	if ((r = serve(p, channel, e)) < 0)
 		return r;
 	if (p->o->stdio.pidfd_socket >= 0)

@@ -53,14 +53,14 @@ static bool knows_no_net(const struct oci_mount *m) {
 	return false;
 }
 
-static int make_mounts(struct ns_create *p, struct mount_ctx *ctx, bool *dev_readonly, struct err *e) {
+static int make_mounts(struct ns_create *p, struct mount_ctx *ctx, bool *ret_dev_readonly, struct err *e) {
 	for (size_t i = 0; i < p->s->n_mounts; i++) {
 		struct oci_mount m = p->s->mounts[i];
 		/* A read-only /dev is filled first. */
 		if (is_dev(&m) && (m.attr_set & MOUNT_ATTR_RDONLY)) {
 			m.attr_set &= ~(uint64_t)MOUNT_ATTR_RDONLY;
 			m.flags_set &= ~(unsigned long)MS_RDONLY;
-			*dev_readonly = true;
+			*ret_dev_readonly = true;
 		}
 		int r = knows_no_net(&m) ? 0 : join_net(p, e);
 		if (r == 0)
@@ -71,19 +71,19 @@ static int make_mounts(struct ns_create *p, struct mount_ctx *ctx, bool *dev_rea
 	return 0;
 }
 
-static int make_dev(struct ns_create *p, struct mount_ctx *ctx, bool readonly, struct err *e) {
+static int make_dev(struct ns_create *p, struct mount_ctx *ctx, struct err *e) {
 	if (!(p->own & CLONE_NEWNS) || !devices_wanted(p->s))
 		return 0;
 	int r = devices_create(ctx->root, p->s->devices, p->s->n_devices, p->in_userns, e);
-	if (r == 0)
-		r = devices_links(ctx->root, e);
-	if (r == 0 && readonly) {
-		struct mount_attr ro = { .attr_set = MOUNT_ATTR_RDONLY };
-		_cleanup_close_ int dev = open_in_root(ctx->root, "dev", O_PATH | O_DIRECTORY, 0);
-		if (dev < 0 || sys_mount_setattr(dev, "", AT_EMPTY_PATH, &ro) < 0)
-			return err_sys(e, errno, "remount /dev read-only");
-	}
-	return r;
+	return r < 0 ? r : devices_links(ctx->root, e);
+}
+
+static int dev_readonly(int root, struct err *e) {
+	struct mount_attr ro = { .attr_set = MOUNT_ATTR_RDONLY };
+	_cleanup_close_ int dev = open_in_root(root, "dev", O_PATH | O_DIRECTORY, 0);
+	if (dev < 0 || sys_mount_setattr(dev, "", AT_EMPTY_PATH, &ro) < 0)
+		return err_sys(e, dev < 0 ? dev : errno, "remount /dev read-only");
+	return 0;
 }
 
 /* Terminal of the container's own devpts; the master goes to whoever holds the console socket, or back to our parent. */
@@ -156,7 +156,7 @@ static int restrict_paths(struct ns_create *p, struct mount_ctx *ctx, struct err
 
 static int build(struct ns_create *p, struct mount_ctx *ctx, int *ret_slave, struct err *e) {
 	const struct oci_spec *s = p->s;
-	bool dev_readonly = false;
+	bool readonly_dev = false;
 	int r = 0;
 	if ((p->new_flags & CLONE_NEWNET) && !p->net_outside && (r = netdev_lo_up(e)) < 0)
 		return r;
@@ -169,7 +169,7 @@ static int build(struct ns_create *p, struct mount_ctx *ctx, int *ret_slave, str
 	}
 	if (ctx->root < 0)
 		return ctx->root;
-	if ((r = make_mounts(p, ctx, &dev_readonly, e)) < 0 || (r = make_dev(p, ctx, dev_readonly, e)) < 0)
+	if ((r = make_mounts(p, ctx, &readonly_dev, e)) < 0 || (r = make_dev(p, ctx, e)) < 0)
 		return r;
 	if ((r = join_net(p, e)) < 0 || (r = names(s, e)) < 0)
 		return r;
@@ -181,6 +181,9 @@ static int build(struct ns_create *p, struct mount_ctx *ctx, int *ret_slave, str
 		cleanup_close(&cwd);
 	}
 	if (s->process.terminal && (r = make_terminal(p, ctx->root, ret_slave, e)) < 0)
+		return r;
+	/* Last: devices and the console are made in it. */
+	if (readonly_dev && (r = dev_readonly(ctx->root, e)) < 0)
 		return r;
 	if ((r = hooks(p, e)) < 0)
 		return r;
