@@ -56,7 +56,7 @@ static void gate_find(void)
 }
 
 struct raw { uint64_t rax, rdi, rsi, rdx, r10, r8, r9; };
-static __thread struct { uint64_t at, result; uint64_t out[4]; } step;
+static __thread struct { struct raw in; uint64_t out[4], target; volatile uint64_t at; uint64_t result; } step;
 
 static void single_step(int sig, siginfo_t *si, void *p)
 {
@@ -85,28 +85,30 @@ static void gate_step_install(void)
 /* One call by the gate's instruction at `at`, which the dispatch by instruction pointer does not send to the sentry. */
 __attribute__((noinline)) static long gate_raw(uint64_t at, const struct raw *r)
 {
+	step.in = *r;
+	step.target = at;
 	step.at = at;
 	__asm__ volatile(
-		"mov %%rsp, (%[out])\n\t"
-		"mov %%rbp, 8(%[out])\n\t"
-		"mov %%rbx, 16(%[out])\n\t"
+		"mov %%rsp, 56(%%rbx)\n\t"
+		"mov %%rbp, 64(%%rbx)\n\t"
+		"mov %%rbx, 72(%%rbx)\n\t"
 		"lea 1f(%%rip), %%rax\n\t"
-		"mov %%rax, 24(%[out])\n\t"
-		"mov %[at], %%r11\n\t"
-		"mov 0(%[r]), %%rax\n\t"
-		"mov 8(%[r]), %%rdi\n\t"
-		"mov 16(%[r]), %%rsi\n\t"
-		"mov 24(%[r]), %%rdx\n\t"
-		"mov 32(%[r]), %%r10\n\t"
-		"mov 40(%[r]), %%r8\n\t"
-		"mov 48(%[r]), %%r9\n\t"
+		"mov %%rax, 80(%%rbx)\n\t"
+		"mov 88(%%rbx), %%r11\n\t"
+		"mov 0(%%rbx), %%rax\n\t"
+		"mov 8(%%rbx), %%rdi\n\t"
+		"mov 16(%%rbx), %%rsi\n\t"
+		"mov 24(%%rbx), %%rdx\n\t"
+		"mov 32(%%rbx), %%r10\n\t"
+		"mov 40(%%rbx), %%r8\n\t"
+		"mov 48(%%rbx), %%r9\n\t"
 		"sub $1024, %%rsp\n\t"
 		"pushfq\n\t"
 		"orq $0x100, (%%rsp)\n\t"
 		"popfq\n\t"
 		"jmp *%%r11\n\t"
 		"1:\n\t"
-		: : [out] "r"(step.out), [at] "r"(at), [r] "b"(r)
+		: : "b"(&step)
 		: "rax", "rdi", "rsi", "rdx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
 	return (long)step.result;
 }

@@ -1,4 +1,4 @@
-/* The kernel lock, wait queues, sleeping, timers and the host-fd poller. */
+/* The kernel lock, wait queues, sleeping and the host-fd poller. */
 #include "tier/sentry/kernel.h"
 
 #include <errno.h>
@@ -129,66 +129,6 @@ static int sleep_until(struct task *t, int64_t deadline, bool killable_only)
 int task_sleep(struct task *t, int64_t deadline_ns) { return sleep_until(t, deadline_ns, false); }
 int task_sleep_killable(struct task *t, int64_t deadline_ns) { return sleep_until(t, deadline_ns, true); }
 
-/* ---- timers ---------------------------------------------------------------------------------------------------------- */
-
-static struct list timers = LIST_INIT(timers); /* by deadline */
-static pthread_cond_t timer_cond;
-static bool timer_thread;
-
-void ktimer_init(struct ktimer *tm, void (*fn)(struct ktimer *))
-{
-	*tm = (struct ktimer){ .fn = fn };
-	list_init(&tm->node);
-}
-
-void ktimer_cancel(struct ktimer *tm)
-{
-	if (tm->armed)
-		list_del(&tm->node);
-	tm->armed = false;
-}
-
-static void *timer_main(void *arg)
-{
-	(void)arg;
-	kernel_lock();
-	for (;;) {
-		if (list_empty(&timers)) {
-			pthread_cond_wait(&timer_cond, &K.lock);
-			continue;
-		}
-		struct ktimer *tm = list_first(&timers, struct ktimer, node);
-		int64_t now = now_ns(CLOCK_MONOTONIC);
-		if (tm->deadline > now) {
-			struct timespec ts = { tm->deadline / 1000000000, tm->deadline % 1000000000 };
-			pthread_cond_timedwait(&timer_cond, &K.lock, &ts);
-			continue;
-		}
-		ktimer_cancel(tm);
-		tm->fn(tm);
-	}
-	return NULL;
-}
-
-void ktimer_arm(struct ktimer *tm, int64_t deadline)
-{
-	struct ktimer *i;
-	ktimer_cancel(tm);
-	if (!timer_thread) { /* made on first use: a sandbox without timers does without its stack */
-		if (service_thread(timer_main, NULL) < 0)
-			return;
-		timer_thread = true;
-	}
-	tm->deadline = deadline;
-	tm->armed = true;
-	list_for_each(i, &timers, node)
-		if (i->deadline > deadline)
-			break;
-	list_insert(&tm->node, i->node.prev, &i->node);
-	if (timers.next == &tm->node)
-		pthread_cond_signal(&timer_cond);
-}
-
 /* ---- poller ------------------------------------------------------------------------------------------------------------ */
 
 /* The epoll data is an index, not a pointer: an event that was fetched before hostpoll_del() must not touch freed memory. */
@@ -279,11 +219,7 @@ int service_thread(void *(*fn)(void *), void *arg)
 
 void kernel_init(void)
 {
-	pthread_condattr_t a;
-	pthread_condattr_init(&a);
-	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
-	pthread_cond_init(&timer_cond, &a);
-	pthread_condattr_destroy(&a);
+	ktimer_setup();
 	epfd = epoll_create1(EPOLL_CLOEXEC);
 	K.n_cpus = (unsigned)sysconf(_SC_NPROCESSORS_CONF);
 	sched_getaffinity(0, sizeof(K.cpus), &K.cpus);

@@ -72,11 +72,19 @@ void task_wake(struct task *t);
 
 /* ---- time -------------------------------------------------------------------------------------------------------- */
 int64_t now_ns(clockid_t clock);
-static inline int64_t ts_ns(struct timespec ts) { return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec; }
+/* Nanoseconds of a time that a guest may have given: saturates at about 73 years, so that a sum of three does not overflow. */
+static inline int64_t ts_ns(struct timespec ts)
+{
+	if (ts.tv_sec > INT64_MAX / 4000000000 - 1)
+		return INT64_MAX / 4;
+	if (ts.tv_sec < INT64_MIN / 4000000000 + 1)
+		return INT64_MIN / 4;
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
 
 /* Timers run fn on the timer thread under the lock at `deadline` (CLOCK_MONOTONIC ns). */
 struct ktimer {
-	struct list node;
+	unsigned index;             /* in the heap, while armed */
 	int64_t deadline;
 	void (*fn)(struct ktimer *tm);
 	bool armed;
@@ -84,6 +92,7 @@ struct ktimer {
 void ktimer_init(struct ktimer *tm, void (*fn)(struct ktimer *));
 void ktimer_arm(struct ktimer *tm, int64_t deadline);
 void ktimer_cancel(struct ktimer *tm);
+void ktimer_setup(void); /* once, by kernel_init() */
 
 /* ---- host fds that become ready ---------------------------------------------------------------------------------- */
 struct hostpoll { int fd; struct waitq *wq; bool added; };

@@ -407,6 +407,7 @@ static int start_up(const struct sentry_options *o, struct err *e)
 
 int sentry_run(const struct sentry_options *o, struct err *e)
 {
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
 	sigset_t all;
 	int rc;
 	K.opt = o;
@@ -418,6 +419,8 @@ int sentry_run(const struct sentry_options *o, struct err *e)
 	if (!(anon_super = super_new("anon_inodefs", NULL, 0)))
 		return err_set(e, ENOMEM, "out of memory");
 	sigfillset(&all);
+	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++)
+		sigdelset(&all, faults[i]); /* blocked or not, they end us; this way a sanitizer has its say */
 	pthread_sigmask(SIG_SETMASK, &all, NULL);
 	rc = start_up(o, e);
 	say_ready(o, rc, e);

@@ -34,9 +34,10 @@ static long set_name(struct task *t, const uint64_t *a, char dst[65])
 	char buf[65] = "";
 	if (!ns_capable(t, t->ns->uts->user, CAP_SYS_ADMIN))
 		return -EPERM;
-	if ((int)a[1] < 0 || (int)a[1] > 64)
+	uint32_t len = (uint32_t)a[1]; /* an int in Linux: what is checked must be what is used */
+	if (len > 64)
 		return -EINVAL;
-	if (copyin(t, buf, a[0], a[1]) < 0)
+	if (copyin(t, buf, a[0], len) < 0)
 		return -EFAULT;
 	memcpy(dst, buf, sizeof(buf));
 	return 0;

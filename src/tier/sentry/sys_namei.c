@@ -65,7 +65,7 @@ static int made(struct target *x, struct inode *i, uint32_t extra)
 
 static long do_mkdir(struct task *t, int dirfd, uint64_t name, uint32_t mode)
 {
-	_cleanup_target_ struct target x;
+	_cleanup_target_ struct target x = { .dir = PATH_NONE };
 	struct inode *i;
 	int rc = target_of(t, dirfd, name, &x);
 	if (rc || (rc = may_create(t, &x)) < 0)
@@ -81,7 +81,7 @@ long sys_mkdirat(struct task *t, const uint64_t *a) { return do_mkdir(t, (int)a[
 
 static long do_mknod(struct task *t, int dirfd, uint64_t name, uint32_t mode, uint32_t dev)
 {
-	_cleanup_target_ struct target x;
+	_cleanup_target_ struct target x = { .dir = PATH_NONE };
 	struct inode *i;
 	if (!(mode & S_IFMT))
 		mode |= S_IFREG;

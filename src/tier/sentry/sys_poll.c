@@ -264,7 +264,7 @@ long sys_select(struct task *t, const uint64_t *a)
 			return -EFAULT;
 		if (tv.sec < 0 || tv.usec < 0)
 			return -EINVAL;
-		int64_t ns = tv.sec > 4000000000 ? INT64_MAX / 4 : tv.sec * 1000000000 + tv.usec * 1000;
+		int64_t ns = tv.sec > 4000000000 || tv.usec > 4000000000000000 ? INT64_MAX / 4 : tv.sec * 1000000000 + tv.usec * 1000;
 		deadline = ns ? now_ns(CLOCK_MONOTONIC) + ns : 0;
 	}
 	long r = do_select(t, (int)a[0], a + 1, deadline);

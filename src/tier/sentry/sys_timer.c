@@ -161,7 +161,7 @@ static int to_ns(int64_t s, int64_t ns, int64_t *ret)
 {
 	if (s < 0 || ns < 0 || ns >= NSEC)
 		return -EINVAL;
-	*ret = s > INT64_MAX / NSEC - 1 ? INT64_MAX : s * NSEC + ns;
+	*ret = ts_ns((struct timespec){ s, ns });
 	return 0;
 }
 

@@ -112,7 +112,7 @@ static long wake_op(struct task *t, uint64_t addr1, uint64_t addr2, bool private
 	if ((rc = key_of(t, addr1, private, &k1)) < 0 || (rc = key_of(t, addr2, private, &k2)) < 0)
 		return rc;
 	if (enc >> 31)
-		oparg = 1 << (oparg & 31);
+		oparg = (int32_t)(1u << (oparg & 31));
 	if (copyin(t, &old, addr2, 4) < 0)
 		return -EFAULT;
 	for (;;) {

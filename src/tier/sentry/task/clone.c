@@ -139,6 +139,36 @@ static void free_unstarted(struct task *n, struct process *p)
 	}
 }
 
+/* The other half of what task_clone() set up for a process whose twin could not be started. */
+static void unlist(struct process *p)
+{
+	list_del(&p->sibling);
+	process_set_pgrp(p, NULL);
+	process_bind(p->pid, NULL);
+	K.n_processes--;
+}
+
+/* The clone failed after the twin was started: it leaves as a task that never ran. */
+static void miscarry(struct task *n, struct process *own)
+{
+	n->never_ran = true;
+	n->mb->ctid = 0;
+	if (own) {
+		own->exit_signal = 0;
+		own->auto_reap = true;
+		process_kill(own, SIGKILL);
+	} else {
+		task_mark_dying(n);
+	}
+}
+
+/* From here on n may be gone at any time the lock is dropped. */
+static void born(struct task *n)
+{
+	n->unborn = false;
+	pthread_cond_signal(&n->cond);
+}
+
 static unsigned user_processes(const struct task *t)
 {
 	unsigned n = 0;
@@ -208,26 +238,25 @@ long task_clone(struct task *t, const struct clone_args_k *c)
 		f &= ~(uint64_t)CLONE_CHILD_SETTID;
 	if (kind == GATE_FORK && (f & CLONE_CHILD_SETTID))
 		n->set_child_tid = c->child_tid; /* written at hello: the memory does not exist yet */
-	if (!(rc = task_start(n)))
+	n->unborn = true;
+	bool started = (rc = task_start(n)) == 0;
+	if (started)
 		rc = gate_clone(t, n, kind, c->tls, f & CLONE_SETTLS);
 	if (locked)
 		mm_unlock(t);
-	if (rc < 0) {
-		/* the twin exists: let it leave as a task that never ran */
-		n->never_ran = true;
-		if (p != t->proc) {
-			p->exit_signal = 0;
-			p->auto_reap = true;
-		}
+	if (!started) {
+		if (p != t->proc)
+			unlist(p);
 		n->mb->ctid = 0;
-		if (rc == -EAGAIN && !n->thread)
-			free_unstarted(n, NULL);
-		else if (p != t->proc)
-			process_kill(p, SIGKILL);
-		else
-			task_mark_dying(n);
+		free_unstarted(n, p == t->proc ? NULL : p);
+		return -EAGAIN;
+	}
+	if (rc < 0) {
+		miscarry(n, p == t->proc ? NULL : p);
+		born(n);
 		return rc == -ENOMEM ? -ENOMEM : -EAGAIN;
 	}
+	born(n);
 	if (f & CLONE_VFORK) {
 		struct waiter w;
 		waiter_init(&w, t);

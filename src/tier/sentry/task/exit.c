@@ -195,7 +195,7 @@ void process_exit_duties(struct task *t)
 void task_exit(struct task *t)
 {
 	struct process *p = t->proc;
-	bool last = p->n_threads == 1, leader = p->leader == t;
+	bool last = p->n_threads == 1, leader = p->leader == t, is_pid = t->tid == p->pid;
 	int tid = t->tid;
 	if (K.opt->strace && !t->never_ran)
 		strace_note(t, p->exiting ? "process ends" : "thread ends");
@@ -238,9 +238,8 @@ void task_exit(struct task *t)
 		zombie(p, t);
 	else
 		waitq_wake(&p->exec_wait, 0);
-	bool is_pid = tid == p->pid;
 	task_free(t);
-	if (!is_pid)
+	if (!is_pid) /* p may be gone */
 		pid_free(tid);
 }
 

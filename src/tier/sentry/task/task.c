@@ -222,6 +222,8 @@ void *twin_main(void *arg)
 		if (!t->dying)
 			gate_resume(t);
 	}
+	while (t->unborn)
+		pthread_cond_wait(&t->cond, &K.lock);
 	task_exit(t);
 	kernel_unlock();
 	return NULL;

@@ -101,6 +101,7 @@ struct task {
 	pthread_cond_t cond;
 	bool woken, sleeping;
 	/* life */
+	bool unborn;                  /* the cloning thread is not done with us yet: wait for it before leaving */
 	bool dying;                   /* leave at the next chance */
 	bool exited;
 	int exit_code;
