@@ -73,7 +73,7 @@ int main(void)
 		fprintf(stderr, "tierce-agent is init of a microVM and does nothing elsewhere\n");
 		return 1;
 	}
-	if (boot_modules(&e) < 0 || boot_mounts(&e) < 0)
+	if (boot_modules(&e) < 0 || boot_mounts(&e) < 0 || net_apply(&(struct agent_network){ 0 }, &e) < 0)
 		give_up(err_msg(&e));
 	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	signal(SIGPIPE, SIG_IGN);

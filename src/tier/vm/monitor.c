@@ -111,7 +111,7 @@ static int bring_up(struct monitor *m, struct err *e)
 		r = hostnet_attach(&a, &m->net, e);
 	if (r >= 0)
 		r = boot(m, image, &a, e);
-	if (r >= 0)
+	if (r >= 0 && m->net.agent.links.n) /* loopback is up since the boot */
 		r = agent_call(&m->agent, monitor_stream(m), "Network", &agent_network_desc, &m->net.agent, NULL, NULL, &a, CALL_MS, e);
 	if (m->net.tap_fd >= 0)
 		close(TAKE_FD(m->net.tap_fd));

@@ -30,7 +30,7 @@
 #endif
 
 /* Descriptors that the child finds at fixed numbers; the rest of the table is closed. */
-enum { FD_CTL = 3, FD_FUSE, FD_CONSOLE, FD_QMP, FD_TAP, FD_END };
+enum { FD_CTL = 3, FD_FUSE, FD_CONSOLE, FD_QMP, FD_TAP, FD_STATE, FD_END, FD_PAIRS = FD_TAP };
 
 const char *qemu_program(void)
 {
@@ -133,13 +133,28 @@ static void kernel_args(struct argv *x, const struct machine_config *c)
 		arg(x, "%s tsc_early_khz=%lu", strbuf_str(&b), tsc_khz());
 }
 
-static void device_args(struct argv *x, const struct machine_config *c)
+static void monitor_args(struct argv *x)
 {
-	const char *bus = strcmp(c->machine, "microvm") == 0 ? "device" : "pci";
 	arg(x, "-chardev");
 	arg(x, "socket,id=qmp,fd=%d", FD_QMP);
 	arg(x, "-mon");
 	arg(x, "chardev=qmp,mode=control");
+}
+
+/* The memory is in place already (memory-backend-file); what comes through FD_STATE is the devices' state. The machine runs once it is in. QEMU reads its
+ * monitor byte by byte, so it gets no more than it must, all at once, and nobody waits for the answers: a QEMU that cannot load its state exits. */
+static int send_load(int qmp_fd, struct err *e)
+{
+	char b[320];
+	int n = snprintf(b, sizeof b, "{\"execute\":\"qmp_capabilities\"}{\"execute\":\"migrate-set-capabilities\",\"arguments\":{\"capabilities\":"
+		"[{\"capability\":\"x-ignore-shared\",\"state\":true}]}}{\"execute\":\"migrate-incoming\",\"arguments\":{\"uri\":\"fd:%d\"}}", FD_STATE);
+	int r = fd_write_all(qmp_fd, b, (size_t)n);
+	return r < 0 ? err_sys(e, r, "qemu: load the template") : 0;
+}
+
+static void device_args(struct argv *x, const struct machine_config *c)
+{
+	const char *bus = strcmp(c->machine, "microvm") == 0 ? "device" : "pci";
 	arg(x, "-chardev");
 	arg(x, "socket,id=console,fd=%d", FD_CONSOLE);
 	arg(x, "-serial");
@@ -228,6 +243,7 @@ static NORETURN void child(const struct machine_config *c, enum qemu_mode mode, 
 		dprintf(2, "%s\n", err_msg(&e));
 		_exit(125);
 	}
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* huge pages round every clone's heap and translated code up by megabytes */
 	/* Last: a change of user clears it (prctl(2)). The parent may be gone already. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent && getppid() != 0)
@@ -241,7 +257,7 @@ static NORETURN void child(const struct machine_config *c, enum qemu_mode mode, 
 	_exit(127);
 }
 
-int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char *memory_file, struct machine *ret, struct err *e)
+int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char *memory_file, int state_fd, struct machine *ret, struct err *e)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	char *v[96];
@@ -258,12 +274,14 @@ int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char 
 		arg(&x, "-incoming");
 		arg(&x, "defer");
 	}
+	if (mode != QEMU_COLD)
+		monitor_args(&x);
 	device_args(&x, c);
 	sandbox_args(&x);
 	if (x.failed)
 		return err_set(e, ENOMEM, "qemu's command line");
 	v[x.n] = NULL;
-	for (int i = FD_CTL; i < FD_TAP; i++)
+	for (int i = FD_CTL; i < FD_PAIRS; i++)
 		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair[i]) < 0) {
 			int r = err_sys(e, errno, "socketpair");
 			while (--i >= FD_CTL) {
@@ -272,17 +290,24 @@ int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char 
 			}
 			return r;
 		}
-	for (int i = FD_CTL; i < FD_TAP; i++)
+	for (int i = FD_CTL; i < FD_PAIRS; i++)
 		theirs[i] = pair[i][1];
+	if (mode == QEMU_COLD)
+		for (int i = 0; i < 2; i++) {
+			close(pair[FD_QMP][i]);
+			pair[FD_QMP][i] = theirs[FD_QMP] = -EBADF;
+		}
 	theirs[FD_TAP] = c->tap_fd;
+	theirs[FD_STATE] = state_fd;
 	int pidfd = -EBADF;
 	struct clone_args ca = { .flags = CLONE_PIDFD | (c->confine ? JAIL_CLONE_FLAGS : 0), .pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD };
 	pid_t parent = getpid(), pid = sys_clone3(&ca);
 	if (pid == 0)
 		child(c, mode, memory_file, v, theirs, pair[FD_CONSOLE][1], parent);
 	int saved = errno;
-	for (int i = FD_CTL; i < FD_TAP; i++)
-		close(pair[i][1]);
+	for (int i = FD_CTL; i < FD_PAIRS; i++)
+		if (pair[i][1] >= 0)
+			close(pair[i][1]);
 	*ret = (struct machine){ pid, pidfd, pair[FD_CTL][0], pair[FD_FUSE][0], pair[FD_CONSOLE][0], pair[FD_QMP][0], false };
 	fcntl(ret->ctl_fd, F_SETFL, O_NONBLOCK);
 	fcntl(ret->fuse_fd, F_SETFL, O_NONBLOCK);
@@ -291,7 +316,10 @@ int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char 
 		qemu_stop(ret);
 		return err_sys(e, saved, "fork");
 	}
-	return 0;
+	int r = mode == QEMU_CLONE ? send_load(ret->qmp_fd, e) : 0;
+	if (r < 0)
+		qemu_stop(ret);
+	return r;
 }
 
 void qemu_stop(struct machine *m)

@@ -36,7 +36,7 @@ static int start(const struct machine_config *c, struct machine *ret, struct err
 		if (r != -ENOENT) /* damaged, or of no use to this QEMU: it is made anew */
 			templates_remove(&template_qemu, &mc);
 	}
-	return qemu_launch(&mc, QEMU_COLD, NULL, ret, e);
+	return qemu_launch(&mc, QEMU_COLD, NULL, -EBADF, ret, e);
 }
 
 static int prepare(const struct machine_config *c, bool wait, struct err *e)

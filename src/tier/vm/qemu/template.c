@@ -17,7 +17,7 @@
 #include "tier/vm/qemu/launch.h"
 #include "tier/vm/qemu/qmp.h"
 
-enum { LAYOUT = 3 /* raise when the machine's devices change */, BOOT_MS = 180000, QMP_MS = 30000, LOAD_MS = 20000 };
+enum { LAYOUT = 4 /* raise when the machine's devices change */, BOOT_MS = 180000, QMP_MS = 30000 };
 
 static int template_key(const struct machine_config *c, struct key *k, struct err *e)
 {
@@ -96,8 +96,7 @@ static int save(struct machine *m, const char *state, struct err *e)
 	if (fd < 0)
 		return err_sys(e, errno, "create %s", state);
 	int r = qmp_open(&q, TAKE_FD(m->qmp_fd), QMP_MS, e);
-	if (r >= 0)
-		r = qmp_call(&q, &a, "stop", NULL, QMP_MS, NULL, e);
+	/* Not stopped by us: the state then says that it ran, and a clone runs as soon as it has it. QEMU stops the machine for the last part. */
 	if (r >= 0)
 		r = ignore_shared(&q, &a, e);
 	if (r >= 0)
@@ -134,7 +133,7 @@ static int boot_and_save(const struct machine_config *c, const char *tmp, struct
 	close(fd);
 	if (r < 0)
 		return r;
-	r = qemu_launch(&mc, QEMU_TEMPLATE, mem, &m, e);
+	r = qemu_launch(&mc, QEMU_TEMPLATE, mem, -EBADF, &m, e);
 	if (r >= 0) {
 		ch.fd = m.ctl_fd;
 		r = agent_call(&ch, 1, "Hello", NULL, NULL, &agent_hello_desc, &hello, &a, BOOT_MS, e);
@@ -153,24 +152,6 @@ const struct template_kind template_qemu = { template_key, boot_and_save };
 
 /* ---- clone ------------------------------------------------------------------------------------------------------------ */
 
-static int load(struct machine *m, int state, struct err *e)
-{
-	_cleanup_arena_ struct arena a = ARENA_INIT;
-	_cleanup_qmp_ struct qmp q = QMP_INIT;
-	int r = qmp_open(&q, fcntl(m->qmp_fd, F_DUPFD_CLOEXEC, 3), QMP_MS, e);
-	if (r >= 0)
-		r = ignore_shared(&q, &a, e);
-	if (r >= 0)
-		r = give_fd(&q, &a, "state", state, e);
-	if (r >= 0)
-		r = qmp_call(&q, &a, "migrate-incoming", "{\"uri\":\"fd:state\"}", QMP_MS, NULL, e);
-	if (r >= 0)
-		r = until_status(&q, &a, "query-status", "paused", LOAD_MS, e);
-	if (r >= 0)
-		r = qmp_call(&q, &a, "cont", NULL, QMP_MS, NULL, e);
-	return r;
-}
-
 int template_clone(const struct machine_config *c, struct machine *ret, struct err *e)
 {
 	_cleanup_free_ char *dir = NULL, *mem = NULL, *state = NULL;
@@ -183,11 +164,5 @@ int template_clone(const struct machine_config *c, struct machine *ret, struct e
 	if (fd < 0)
 		return err_sys(e, errno, "template");
 	utimensat(AT_FDCWD, dir, NULL, 0);
-	r = qemu_launch(c, QEMU_CLONE, mem, ret, e);
-	if (r < 0)
-		return r;
-	r = load(ret, fd, e);
-	if (r < 0)
-		qemu_stop(ret);
-	return r;
+	return qemu_launch(c, QEMU_CLONE, mem, fd, ret, e);
 }

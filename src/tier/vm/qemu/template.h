@@ -5,7 +5,7 @@
 #include "tier/vm/templates.h"
 
 extern const struct template_kind template_qemu;
-/* A running clone, or -ENOENT when there is no template. */
+/* A clone on its way, or -ENOENT when there is no template. One that cannot load its state ends by itself. */
 int template_clone(const struct machine_config *c, struct machine *ret, struct err *e) MUST_CHECK;
 
 #endif
