@@ -74,6 +74,7 @@ int shares_mount(struct err *e) MUST_CHECK;
 struct guest *guest_find(struct agent *a, const char *id);
 struct proc *guest_proc(struct agent *a, const char *id, const char *exec_id, struct err *e);
 int guest_create(struct agent *a, const struct agent_create *q, pid_t *ret_pid, struct err *e) MUST_CHECK;
+int guest_remove(struct agent *a, const char *id, struct err *e) MUST_CHECK;
 int guest_start(struct agent *a, const struct agent_ref *q, struct err *e) MUST_CHECK;
 int guest_exec(struct agent *a, const struct agent_exec *q, pid_t *ret_pid, struct err *e) MUST_CHECK;
 int guest_signal(struct agent *a, const struct agent_signal *q, struct err *e) MUST_CHECK;

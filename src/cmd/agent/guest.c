@@ -113,6 +113,31 @@ static int with_stdio(struct proc_fds *f, int (*call)(void *arg, struct err *e),
 	return r;
 }
 
+int guest_remove(struct agent *a, const char *id, struct err *e)
+{
+	_cleanup_err_ struct err ignored = ERR_INIT;
+	struct guest *g = guest_find(a, id);
+	if (!g)
+		return err_set(e, ENOENT, "no container %s here", id ? id : "");
+	(void)!wall->signal(&g->tc, SIGKILL, true, &ignored); /* what shares the pod's process namespace does not die with its init */
+	guest_free(a, g);
+	return 0;
+}
+
+/* Where later containers of the pod find the namespaces that they share with the first. */
+static void publish_namespaces(pid_t pid)
+{
+	static const char *const names[] = { "pid", "ipc", "uts", "cgroup" };
+	if (mkdir(AGENT_POD_NS, 0700) < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		char to[64], link[64];
+		snprintf(to, sizeof to, "/proc/%d/ns/%s", (int)pid, names[i]);
+		snprintf(link, sizeof link, AGENT_POD_NS "/%s", names[i]);
+		(void)!symlink(to, link); /* one that is missing makes the join fail by name */
+	}
+}
+
 struct create_call { struct guest *g; struct tier_create_options *o; };
 static int call_create(void *arg, struct err *e)
 {
@@ -137,10 +162,10 @@ static int prepare(struct guest *g, const struct agent_create *q, struct err *e)
 	if ((mkdir(GUEST_DIR, 0700) < 0 && errno != EEXIST) || asprintf(&g->dir, GUEST_DIR "/%s", q->id) < 0 || (mkdir(g->dir, 0700) < 0 && errno != EEXIST))
 		return err_sys(e, errno, "make the container's directory");
 	int r = parse_config(g, &q->config, e);
+	if (r >= 0 && (q->shares || (q->root && q->root->share)))
+		r = shares_mount(e);
 	if (r >= 0)
 		r = guest_root_mount(g, q->root, e);
-	if (r >= 0 && q->shares)
-		r = shares_mount(e);
 	if (r >= 0)
 		r = wall_cgroup_make(g, e);
 	if (r < 0)
@@ -197,6 +222,7 @@ int guest_create(struct agent *a, const struct agent_create *q, pid_t *ret_pid, 
 		guest_free(a, g);
 		return r;
 	}
+	publish_namespaces(p->pid);
 	*ret_pid = p->pid;
 	return 0;
 }

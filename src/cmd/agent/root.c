@@ -1,8 +1,10 @@
-/* Root filesystem of a container: a read-only image on a disk, and an overlay upper in the guest's memory. */
+/* Root filesystem of a container: a read-only image on a disk or in a shared file, and an overlay upper in the guest's memory. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -17,6 +19,27 @@ static int sub_dir(const struct guest *g, const char *name, char ret[512], struc
 	return mkdir(ret, 0755) < 0 && errno != EEXIST ? err_sys(e, errno, "mkdir %s", ret) : 0;
 }
 
+/* A read-only loop device over a shared file; it goes with its last user. */
+static int loop_device(uint64_t share, char ret[128], struct err *e)
+{
+	char path[64];
+	snprintf(path, sizeof path, AGENT_SHARES "/%llu", (unsigned long long)share);
+	_cleanup_close_ int file = open(path, O_RDONLY | O_CLOEXEC), control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	if (file < 0 || control < 0)
+		return err_sys(e, errno, file < 0 ? "root image %s" : "/dev/loop-control", path);
+	int n = ioctl(control, LOOP_CTL_GET_FREE);
+	snprintf(ret, 128, "/dev/loop%d", n);
+	int fd = n < 0 ? -1 : open(ret, O_RDWR | O_CLOEXEC);
+	struct loop_config c = { .fd = (uint32_t)file, .info = { .lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR } };
+	if (fd < 0 || ioctl(fd, LOOP_CONFIGURE, &c) < 0) {
+		int r = err_sys(e, errno, "loop device for the root image");
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	return fd; /* until the mount holds the device */
+}
+
 int guest_root_mount(struct guest *g, const struct agent_root *r, struct err *e)
 {
 	char lower[512], upper[512], rootfs[512], device[128], options[2048];
@@ -29,7 +52,10 @@ int guest_root_mount(struct guest *g, const struct agent_root *r, struct err *e)
 		x = sub_dir(g, "upper", upper, e);
 	if (x < 0)
 		return x;
+	_cleanup_close_ int loop = -EBADF;
 	snprintf(device, sizeof device, "/dev/%s", r->device);
+	if (r->share && (loop = loop_device(r->share - 1, device, e)) < 0)
+		return loop;
 	if (mount(device, lower, r->type, MS_RDONLY | MS_NODEV, NULL) < 0)
 		return err_sys(e, errno, "mount the root image on %s", device);
 	if (r->upper_bytes)

@@ -49,6 +49,12 @@ static int do_create(struct call *c, const union request *q, union reply *p, str
 	return r;
 }
 
+static int do_remove(struct call *c, const union request *q, union reply *p, struct err *e)
+{
+	(void)p;
+	return guest_remove(c->a, q->ref.id, e);
+}
+
 static int do_start(struct call *c, const union request *q, union reply *p, struct err *e)
 {
 	(void)p;
@@ -139,6 +145,7 @@ static const struct method {
 	{ "Hello", NULL, &agent_hello_desc, do_hello, false },
 	{ "Wake", &agent_wake_desc, &agent_woken_desc, do_wake, false },
 	{ "Create", &agent_create_desc, &agent_pid_desc, do_create, false },
+	{ "Remove", &agent_ref_desc, NULL, do_remove, false },
 	{ "Start", &agent_ref_desc, NULL, do_start, false },
 	{ "Exec", &agent_exec_desc, &agent_pid_desc, do_exec, false },
 	{ "Attach", &agent_ref_desc, NULL, do_attach, true },

@@ -10,6 +10,7 @@
 #include "sys/fd.h"
 #include "tier/vm/call.h"
 #include "tier/vm/control.h"
+#include "tier/vm/fsd.h"
 #include "tier/vm/monitor.h"
 
 enum { CALL_MS = 60000 };
@@ -66,20 +67,24 @@ int control_call(int state_fd, const char *method, const struct pb_desc *d, cons
 	return r;
 }
 
-int control_send_exec(int fd, const struct agent_exec *q, const int fds[3], struct err *e)
+PB_DESC(control_shares_desc, control_shares, PB_F(1, PB_BYTES, struct control_shares, readonly));
+PB_DESC(control_numbers_desc, control_numbers, PB_F(1, PB_BYTES, struct control_numbers, numbers));
+
+int control_send(int fd, uint32_t stream, const char *method, const struct pb_desc *d, const void *msg, const int *fds, size_t n, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
-	union { struct cmsghdr h; char space[CMSG_SPACE(3 * sizeof(int))]; } cm;
-	int r = ttrpc_put_request(&b, CONTROL_EXEC_STREAM, 0, MONITOR_SERVICE, "Exec", &agent_exec_desc, q);
-	if (r < 0)
-		return err_sys(e, r, "exec request");
+	union { struct cmsghdr h; char space[CMSG_SPACE(FSD_BATCH * sizeof(int))]; } cm;
+	int r = ttrpc_put_request(&b, stream, 0, MONITOR_SERVICE, method, d, msg);
+	if (r < 0 || n > FSD_BATCH)
+		return err_sys(e, r < 0 ? r : -E2BIG, "%s request", method);
 	struct iovec iov = { b.s, 1 };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cm, .msg_controllen = sizeof cm };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = n ? &cm : NULL, .msg_controllen = n ? CMSG_SPACE(n * sizeof(int)) : 0 };
 	memset(&cm, 0, sizeof cm);
-	cm.h = (struct cmsghdr){ .cmsg_len = CMSG_LEN(3 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
-	memcpy(CMSG_DATA(&cm.h), fds, 3 * sizeof(int));
+	cm.h = (struct cmsghdr){ .cmsg_len = CMSG_LEN(n * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	if (n)
+		memcpy(CMSG_DATA(&cm.h), fds, n * sizeof(int));
 	if (sendmsg(fd, &mh, MSG_NOSIGNAL) != 1)
-		return err_sys(e, errno, "exec request");
+		return err_sys(e, errno, "%s request", method);
 	r = fd_write_all(fd, b.s + 1, b.len - 1);
-	return r < 0 ? err_sys(e, r, "exec request") : 0;
+	return r < 0 ? err_sys(e, r, "%s request", method) : 0;
 }

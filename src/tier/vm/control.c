@@ -7,15 +7,18 @@
 #include <unistd.h>
 
 #include "tier/vm/call.h"
+#include "tier/vm/fsd.h"
 #include "tier/vm/monitor_internal.h"
 
-enum { FDS_MAX = 3 };
+enum { FDS_MAX = FSD_BATCH };
 
 struct client {
 	struct client *next;
 	struct chan ch;
 	int fds[FDS_MAX]; /* that came along, not yet used */
 	unsigned n_fds;
+	uint8_t shares[FSD_BATCH]; /* numbers that end with the connection */
+	size_t n_shares;
 	bool dead;
 };
 
@@ -25,7 +28,7 @@ struct pending {
 	uint32_t stream;           /* the agent's */
 	struct client *client;     /* NULL: nobody waits any more */
 	uint32_t client_stream;
-	struct relay *exec;        /* an Exec under way */
+	struct relay *relay;       /* an Exec or a Join under way */
 };
 
 void control_open(struct monitor *m)
@@ -80,17 +83,13 @@ static struct pending *remember(struct monitor *m, struct client *c, uint32_t st
 	return p;
 }
 
-static void exec_request(struct monitor *m, struct client *c, uint32_t stream, const struct ttrpc_request *q)
+/* A process is asked for: the caller's descriptors wait in a relay until the agent has made it. */
+static void process_request(struct monitor *m, struct client *c, uint32_t stream, const char *method, const struct pb_desc *d, const void *msg, const char *id,
+	const char *exec_id, bool terminal)
 {
-	_cleanup_arena_ struct arena a = ARENA_INIT;
-	_cleanup_err_ struct err e = ERR_INIT;
-	struct agent_exec x;
-	if (c->n_fds != FDS_MAX)
-		return refuse(c, stream, EINVAL, "exec without its three descriptors");
-	int r = pb_decode(&agent_exec_desc, &a, q->payload.p, q->payload.n, &x, &e);
-	if (r < 0)
-		return refuse(c, stream, r, err_msg(&e));
-	struct relay *relay = relay_new(x.exec_id, c->fds, x.terminal);
+	if (c->n_fds != 3)
+		return refuse(c, stream, EINVAL, "a process without its three descriptors");
+	struct relay *relay = relay_new(id, exec_id, c->fds, terminal);
 	struct pending *p = relay ? remember(m, c, stream) : NULL;
 	if (!p) {
 		free(relay);
@@ -99,11 +98,56 @@ static void exec_request(struct monitor *m, struct client *c, uint32_t stream, c
 	c->n_fds = 0;
 	relay->client = c;
 	relay->client_stream = stream;
-	p->exec = relay;
-	r = ttrpc_put_request(&m->agent.out, p->stream, 0, AGENT_SERVICE, "Exec", &agent_exec_desc, &x);
-	if (r < 0)
-		refuse(c, stream, r, "exec: request too large");
+	p->relay = relay;
+	if (ttrpc_put_request(&m->agent.out, p->stream, 0, AGENT_SERVICE, method, d, msg) < 0)
+		refuse(c, stream, EMSGSIZE, "request too large");
 }
+
+static void exec_request(struct monitor *m, struct client *c, uint32_t stream, struct arena *a, const struct pb_bytes *b)
+{
+	_cleanup_err_ struct err e = ERR_INIT;
+	struct agent_exec x;
+	int r = pb_decode(&agent_exec_desc, a, b->p, b->n, &x, &e);
+	if (r < 0 || !x.id || !x.exec_id)
+		return refuse(c, stream, r < 0 ? r : EINVAL, r < 0 ? err_msg(&e) : "exec without a name");
+	process_request(m, c, stream, "Exec", &agent_exec_desc, &x, x.id, x.exec_id, x.terminal);
+}
+
+static void join_request(struct monitor *m, struct client *c, uint32_t stream, struct arena *a, const struct pb_bytes *b)
+{
+	_cleanup_err_ struct err e = ERR_INIT;
+	struct agent_create x;
+	int r = pb_decode(&agent_create_desc, a, b->p, b->n, &x, &e);
+	if (r < 0 || !x.id || !x.root || !x.root->share)
+		return refuse(c, stream, r < 0 ? r : EINVAL, r < 0 ? err_msg(&e) : "join without a root image");
+	process_request(m, c, stream, "Create", &agent_create_desc, &x, x.id, NULL, x.terminal);
+}
+
+static void share_request(struct monitor *m, struct client *c, uint32_t stream, struct arena *a, const struct pb_bytes *b)
+{
+	_cleanup_err_ struct err e = ERR_INIT;
+	struct control_shares q;
+	struct guest_share v[FSD_BATCH];
+	int r = pb_decode(&control_shares_desc, a, b->p, b->n, &q, &e);
+	if (r >= 0 && (q.readonly.n != c->n_fds || c->n_fds + c->n_shares > FSD_BATCH))
+		r = err_set(&e, EINVAL, "more bind mounts than %d, or fewer descriptors than said", FSD_BATCH);
+	for (size_t i = 0; r >= 0 && i < c->n_fds; i++)
+		v[i] = (struct guest_share){ c->fds[i], ((const uint8_t *)q.readonly.p)[i] };
+	if (r >= 0)
+		r = monitor_share(m, v, c->n_fds, c->shares + c->n_shares, &e);
+	if (r < 0)
+		return refuse(c, stream, r, err_msg(&e));
+	struct control_numbers answer = { { c->shares + c->n_shares, c->n_fds } };
+	if (ttrpc_put_response(&c->ch.out, stream, &control_numbers_desc, &answer) < 0)
+		c->dead = true;
+	c->n_shares += c->n_fds;
+	while (c->n_fds)
+		close(c->fds[--c->n_fds]);
+}
+
+static const struct { const char *name; void (*handler)(struct monitor *m, struct client *c, uint32_t stream, struct arena *a, const struct pb_bytes *b); } methods[] = {
+	{ "Exec", exec_request }, { "Join", join_request }, { "Share", share_request },
+};
 
 static void client_frame(struct monitor *m, struct client *c, const struct ttrpc_frame *f)
 {
@@ -115,8 +159,9 @@ static void client_frame(struct monitor *m, struct client *c, const struct ttrpc
 		c->dead = true;
 		return;
 	}
-	if (streq(q.service, MONITOR_SERVICE) && streq(q.method, "Exec"))
-		return exec_request(m, c, f->stream, &q);
+	for (size_t i = 0; streq(q.service, MONITOR_SERVICE) && i < ARRAY_SIZE(methods); i++)
+		if (streq(q.method, methods[i].name))
+			return methods[i].handler(m, c, f->stream, &a, &q.payload);
 	if (!streq(q.service, AGENT_SERVICE))
 		return refuse(c, f->stream, ENOSYS, "no such method");
 	struct pending *p = remember(m, c, f->stream);
@@ -173,22 +218,24 @@ static void accept_client(struct monitor *m)
 	m->n_clients++;
 }
 
-/* Whoever waits for an exec stands for its process: without him it is killed. */
+/* Whoever waits for a process stands for it: without him it is killed. */
 static void forget(struct monitor *m, struct client *c)
 {
 	for (struct pending *p = m->pending; p; p = p->next)
 		if (p->client == c) {
 			p->client = NULL;
-			if (p->exec)
-				p->exec->client = NULL;
+			if (p->relay)
+				p->relay->client = NULL;
 		}
 	for (struct relay *r = m->relays; r; r = r->next) {
 		if (r->client != c)
 			continue;
 		r->client = NULL;
-		struct agent_signal q = { .id = m->c->id, .exec_id = r->exec_id, .signal = 9 };
+		struct agent_signal q = { .id = r->id, .exec_id = r->exec_id, .signal = 9, .all = !r->exec_id };
 		(void)!ttrpc_put_request(&m->agent.out, monitor_stream(m), 0, AGENT_SERVICE, "Signal", &agent_signal_desc, &q);
 	}
+	if (c->n_shares)
+		fsd_drop(m->fsd_control, c->shares, c->n_shares);
 }
 
 void vm_control_serve(struct monitor *m, const struct pollfd *rows, unsigned n)
@@ -225,7 +272,7 @@ void vm_control_serve(struct monitor *m, const struct pollfd *rows, unsigned n)
 }
 
 /* The agent has made the process (or not): attach its streams and say so; the answer proper is its end. */
-static void exec_made(struct monitor *m, struct pending *p, const struct ttrpc_frame *f)
+static void process_made(struct monitor *m, struct pending *p, const struct ttrpc_frame *f)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	_cleanup_err_ struct err e = ERR_INIT;
@@ -235,15 +282,15 @@ static void exec_made(struct monitor *m, struct pending *p, const struct ttrpc_f
 	if (r >= 0)
 		r = pb_decode(&agent_pid_desc, &a, payload.p, payload.n, &pid, &e);
 	if (r >= 0)
-		r = monitor_attach(m, p->exec, &e);
+		r = monitor_attach(m, p->relay, &e);
 	if (r < 0) {
 		if (p->client)
 			refuse(p->client, p->client_stream, r, err_msg(&e));
-		relay_free(p->exec);
+		relay_free(p->relay);
 		return;
 	}
-	p->exec->next = m->relays;
-	m->relays = p->exec;
+	p->relay->next = m->relays;
+	m->relays = p->relay;
 	if (p->client)
 		chan_io(&p->client->ch, p->client_stream, IO_STDIN, NULL, 0, pid.pid);
 }
@@ -255,8 +302,8 @@ void control_response(struct monitor *m, const struct ttrpc_frame *f)
 		if (p->stream != f->stream)
 			continue;
 		*at = p->next;
-		if (p->exec)
-			exec_made(m, p, f);
+		if (p->relay)
+			process_made(m, p, f);
 		else if (p->client && ttrpc_put(&p->client->ch.out, p->client_stream, TTRPC_RESPONSE, 0, f->data, f->n) < 0)
 			p->client->dead = true;
 		if (p->client && chan_flush(&p->client->ch) < 0)
@@ -266,7 +313,7 @@ void control_response(struct monitor *m, const struct ttrpc_frame *f)
 	}
 }
 
-void control_exec_ended(struct monitor *m, struct relay *r)
+void control_ended(struct monitor *m, struct relay *r)
 {
 	(void)m;
 	if (!r->client)

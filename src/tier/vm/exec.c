@@ -1,4 +1,4 @@
-/* Further processes: a small process on the host stands for each and ends as it ends. */
+/* Further processes and further containers of a pod: a small process on the host stands for each and ends as it ends. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,14 +19,7 @@
 #include "tier/vm/ops_internal.h"
 #include "tier/vm/specjson.h"
 
-struct proxy {
-	struct tier_container *c;
-	const char *exec_id;
-	int sock, tty, ready_fd, sigfd;
-	bool told;
-};
-
-static void tell(struct proxy *p, int code, const char *text)
+static void tell(struct vm_proxy *p, int code, const char *text)
 {
 	if (p->told)
 		return;
@@ -52,7 +45,7 @@ static NORETURN void end_like(int status)
 	_exit(WEXITSTATUS(status));
 }
 
-static void forward(struct proxy *p, int sig)
+static void forward(struct vm_proxy *p, int sig)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	struct winsize ws;
@@ -66,7 +59,7 @@ static void forward(struct proxy *p, int sig)
 }
 
 /* Frames: a data frame says that the process is there, the response tells its end. */
-static void frame(struct proxy *p, const struct ttrpc_frame *f)
+static void frame(struct vm_proxy *p, const struct ttrpc_frame *f)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	_cleanup_err_ struct err e = ERR_INIT;
@@ -87,7 +80,7 @@ static void frame(struct proxy *p, const struct ttrpc_frame *f)
 	end_like((int)io.n);
 }
 
-static NORETURN void wait_for_end(struct proxy *p)
+static NORETURN void wait_for_end(struct vm_proxy *p)
 {
 	struct chan ch = CHAN_INIT;
 	ch.fd = p->sock;
@@ -113,32 +106,45 @@ static NORETURN void wait_for_end(struct proxy *p)
 	}
 }
 
-static NORETURN void proxy_run(struct proxy *p, const struct agent_exec *q, int slave)
+void vm_proxy_fail(struct vm_proxy *p, int code, const struct err *e)
+{
+	tell(p, code, err_msg(e));
+	_exit(255);
+}
+
+void vm_proxy_serve(struct vm_proxy *p, const char *method, const struct pb_desc *d, const void *msg, const int fds[3])
 {
 	_cleanup_err_ struct err e = ERR_INIT;
 	sigset_t set;
-	int fds[3];
 	sigfillset(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	p->sigfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	setsid();
-	for (int i = 0; i < 3; i++)
-		fds[i] = slave >= 0 ? slave : i;
-	p->tty = slave;
-	if (slave >= 0)
-		ioctl(slave, TIOCSCTTY, 0);
-	p->sock = control_connect(p->c->state_fd, &e);
-	int r = p->sock < 0 ? p->sock : control_send_exec(p->sock, q, fds, &e);
-	if (r < 0) {
-		tell(p, r, err_msg(&e));
-		_exit(255);
-	}
-	if (slave < 0) { /* the monitor holds them now; holding them too would keep a pipe's reader from seeing its end */
+	int r = control_send(p->sock, CONTROL_STREAM, method, d, msg, fds, 3, &e);
+	if (r < 0)
+		vm_proxy_fail(p, r, &e);
+	for (int i = 0; p->tty < 0 && i < 3; i++) /* the monitor holds them now; holding them too would keep a pipe's reader from seeing its end */
+		if (fds[i] > 2)
+			close(fds[i]);
+	if (p->tty < 0) {
 		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 		for (int i = 0; i < 3; i++)
 			dup2(null, i);
 	}
 	wait_for_end(p);
+}
+
+static NORETURN void exec_proxy(struct vm_proxy *p, const struct agent_exec *q, int slave)
+{
+	_cleanup_err_ struct err e = ERR_INIT;
+	const int fds[3] = { slave >= 0 ? slave : 0, slave >= 0 ? slave : 1, slave >= 0 ? slave : 2 };
+	setsid();
+	p->tty = slave;
+	if (slave >= 0)
+		ioctl(slave, TIOCSCTTY, 0);
+	p->sock = control_connect(p->c->state_fd, &e);
+	if (p->sock < 0)
+		vm_proxy_fail(p, p->sock, &e);
+	vm_proxy_serve(p, "Exec", &agent_exec_desc, q, fds);
 }
 
 static int read_verdict(int fd, struct err *e)
@@ -178,9 +184,9 @@ int vm_exec(struct tier_container *c, struct tier_exec_options *o, pid_t *ret_pi
 	_cleanup_close_ int ready_r = ready[0];
 	pid_t pid = fork();
 	if (pid == 0) {
-		struct proxy p = { .c = c, .exec_id = q.exec_id, .ready_fd = ready[1] };
+		struct vm_proxy p = { .c = c, .exec_id = q.exec_id, .ready_fd = ready[1] };
 		close(ready_r);
-		proxy_run(&p, &q, slave);
+		exec_proxy(&p, &q, slave);
 	}
 	close(ready[1]);
 	if (pid < 0)

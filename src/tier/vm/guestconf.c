@@ -8,18 +8,34 @@
 #include "sys/kernel.h"
 #include "tier/vm/agent/proto.h"
 
-static bool is_host_namespace(const struct json *ns)
+/* The machine has one network, that of the pod; namespaces joined by path are the pod's, whose wall the machine is. */
+static bool stays_on_host(const struct json *ns)
 {
-	/* The machine has one network, that of the pod; namespaces joined by path are the pod's, whose wall the machine is. */
-	return streq(json_str(ns, "type", ""), "network") || json_str(ns, "path", NULL);
+	const char *type = json_str(ns, "type", "");
+	return streq(type, "network") || (json_str(ns, "path", NULL) && (streq(type, "user") || streq(type, "time") || streq(type, "mount")));
 }
 
-static void namespaces(struct json_writer *w, const struct json *list)
+static void namespaces(struct json_writer *w, const struct json *list, bool member)
 {
 	jw_array(w);
-	for (struct json *m = json_first(list); m; m = m->next)
-		if (!is_host_namespace(m))
+	for (struct json *m = json_first(list); m; m = m->next) {
+		bool joined = json_str(m, "path", NULL);
+		if (stays_on_host(m) || (joined && !member))
+			continue;
+		if (!joined) {
 			jw_value(w, m);
+			continue;
+		}
+		char path[64];
+		const char *type = json_str(m, "type", "");
+		snprintf(path, sizeof path, AGENT_POD_NS "/%.20s", type);
+		jw_object(w);
+		jw_key(w, "type");
+		jw_string(w, type);
+		jw_key(w, "path");
+		jw_string(w, path);
+		jw_object_end(w);
+	}
 	jw_array_end(w);
 }
 
@@ -35,7 +51,7 @@ static void seccomp(struct json_writer *w, const struct json *o)
 	jw_object_end(w);
 }
 
-static void linux_part(struct json_writer *w, const struct json *o)
+static void linux_part(struct json_writer *w, const struct json *o, bool member)
 {
 	static const char *const host_only[] = { "cgroupsPath", "intelRdt", "netDevices", "rootfsPropagation", "mountLabel" };
 	jw_object(w);
@@ -47,7 +63,7 @@ static void linux_part(struct json_writer *w, const struct json *o)
 			continue;
 		jw_key(w, m->key);
 		if (streq(m->key, "namespaces"))
-			namespaces(w, m);
+			namespaces(w, m, member);
 		else if (streq(m->key, "seccomp"))
 			seccomp(w, m);
 		else
@@ -108,7 +124,7 @@ static void mounts(struct json_writer *w, const struct oci_spec *s, const struct
 	for (size_t i = 0; i < s->n_mounts; i++) {
 		int share = shares->of_mount[i];
 		if (share >= 0)
-			shared_mount(w, s->mounts[i].json, share);
+			shared_mount(w, s->mounts[i].json, shares->numbers ? shares->numbers[share] : share);
 		else if (share == -2)
 			guest_tmpfs(w, &s->mounts[i]);
 		else
@@ -124,6 +140,7 @@ void guest_shares_clear(struct guest_shares *s)
 	for (size_t i = 0; i < s->n; i++)
 		close(s->v[i].fd);
 	free(s->v);
+	free(s->numbers);
 	free(s->of_mount);
 	*s = (struct guest_shares){ 0 };
 }
@@ -159,7 +176,7 @@ static int open_share(const struct oci_mount *m, const char *bundle, struct gues
 
 int guest_shares_open(const struct oci_spec *s, const char *bundle, struct guest_shares *ret, struct err *e)
 {
-	_cleanup_shares_ struct guest_shares g = { calloc(s->n_mounts + 1, sizeof *g.v), 0, calloc(s->n_mounts + 1, sizeof *g.of_mount) };
+	_cleanup_shares_ struct guest_shares g = { .v = calloc(s->n_mounts + 1, sizeof *g.v), .of_mount = calloc(s->n_mounts + 1, sizeof *g.of_mount) };
 	if (!g.v || !g.of_mount)
 		return err_set(e, ENOMEM, "mounts");
 	for (size_t i = 0; i < s->n_mounts; i++) {
@@ -191,7 +208,7 @@ int guestconf_write(const struct oci_spec *s, const struct guest_shares *shares,
 			continue;
 		jw_key(&w, m->key);
 		if (streq(m->key, "linux"))
-			linux_part(&w, m);
+			linux_part(&w, m, shares->member);
 		else if (streq(m->key, "process"))
 			process_part(&w, m);
 		else if (streq(m->key, "mounts"))

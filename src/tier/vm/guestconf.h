@@ -10,6 +10,8 @@ struct guest_share { int fd; bool readonly; }; /* fd: a detached copy of the mou
 struct guest_shares {
 	struct guest_share *v;
 	size_t n;
+	uint8_t *numbers; /* of v in the machine, NULL: as they stand */
+	bool member;   /* the container joins a pod's machine: namespaces by path are those of its first container */
 	int *of_mount; /* per mount of the spec: number of its share, -1: the guest mounts it by itself, -2: a tmpfs of the guest instead */
 };
 #define _cleanup_shares_ CLEANUP(guest_shares_clear)

@@ -116,7 +116,7 @@ static int bring_up(struct monitor *m, struct err *e)
 	if (m->net.tap_fd >= 0)
 		close(TAKE_FD(m->net.tap_fd));
 	if (r >= 0 && m->shares.n)
-		r = fsd_start(&m->shares, m->machine.fuse_fd, &m->fsd, e);
+		r = fsd_start(&m->shares, m->machine.fuse_fd, &m->fsd, &m->fsd_control, e);
 	if (r >= 0)
 		r = create(m, &a, e);
 	if (r < 0) {
@@ -125,7 +125,7 @@ static int bring_up(struct monitor *m, struct err *e)
 			err_wrap(e, r, "guest console: %.400s", strbuf_str(&m->console) + (m->console.len > 400 ? m->console.len - 400 : 0));
 		return r;
 	}
-	m->init = relay_new(NULL, m->c->stdio, m->c->terminal);
+	m->init = relay_new(m->c->id, NULL, m->c->stdio, m->c->terminal);
 	if (!m->init)
 		return err_set(e, ENOMEM, "monitor");
 	m->relays = m->init;
@@ -134,10 +134,17 @@ static int bring_up(struct monitor *m, struct err *e)
 
 int monitor_attach(struct monitor *m, struct relay *r, struct err *e)
 {
-	struct agent_ref ref = { m->c->id, r->exec_id };
+	struct agent_ref ref = { r->id, r->exec_id };
 	r->stream = monitor_stream(m);
 	int x = ttrpc_put_request(&m->agent.out, r->stream, TTRPC_REMOTE_OPEN, AGENT_SERVICE, "Attach", &agent_ref_desc, &ref);
 	return x < 0 ? err_sys(e, x, "attach") : 0;
+}
+
+int monitor_share(struct monitor *m, const struct guest_share *v, size_t n, uint8_t *ret_numbers, struct err *e)
+{
+	static const struct guest_shares none;
+	int r = m->fsd > 0 ? 0 : fsd_start(&none, m->machine.fuse_fd, &m->fsd, &m->fsd_control, e);
+	return r < 0 ? r : fsd_add(m->fsd_control, v, n, ret_numbers, e);
 }
 
 /* What the guest's kernel and agent print; the tail explains a crash. */
@@ -265,7 +272,9 @@ static void retire(struct monitor *m)
 		if (r == m->init)
 			finish(m, r->status);
 		*at = r->next;
-		control_exec_ended(m, r);
+		if (!r->exec_id) /* a further container of the pod */
+			(void)!ttrpc_put_request(&m->agent.out, monitor_stream(m), 0, AGENT_SERVICE, "Remove", &agent_ref_desc, &(struct agent_ref){ r->id, NULL });
+		control_ended(m, r);
 		relay_free(r);
 	}
 }
@@ -311,7 +320,7 @@ void monitor_run(const struct monitor_config *c)
 {
 	_cleanup_err_ struct err e = ERR_INIT;
 	struct monitor m = { .c = c, .machine = MACHINE_INIT, .agent = CHAN_INIT, .sigfd = -EBADF, .next_stream = FIRST_STREAM, .hv = c->hypervisor,
-		.net = { .tap_fd = -EBADF } };
+		.net = { .tap_fd = -EBADF }, .fsd_control = -EBADF };
 	sigset_t set;
 	sigfillset(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);

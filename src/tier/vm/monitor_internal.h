@@ -25,10 +25,13 @@ struct monitor {
 	struct host_network net;
 	struct guest_shares shares;
 	pid_t fsd; /* serves the shares */
+	int fsd_control;
 };
 
 uint32_t monitor_stream(struct monitor *m);
 int monitor_attach(struct monitor *m, struct relay *r, struct err *e) MUST_CHECK;
 void monitor_console(struct monitor *m);
+/* Share more of the host with the machine; starts the server when there is none yet. */
+int monitor_share(struct monitor *m, const struct guest_share *v, size_t n, uint8_t *ret_numbers, struct err *e) MUST_CHECK;
 
 #endif

@@ -139,13 +139,18 @@ static NORETURN void monitor_child(const struct fork_args *f)
 	mc.state_fd = fcntl(f->c->state_fd, F_DUPFD_CLOEXEC, 3);
 	if (f->slave >= 0)
 		ioctl(mc.stdio[0], TIOCSCTTY, 0);
-	mc.listen_fd = fcntl(f->listen_fd, F_DUPFD_CLOEXEC, 3);
+	mc.listen_fd = f->listen_fd >= 0 ? fcntl(f->listen_fd, F_DUPFD_CLOEXEC, 3) : -EBADF;
 	mc.ready_fd = fcntl(f->ready_fd, F_DUPFD_CLOEXEC, 3);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	const int keep[] = { mc.stdio[0], mc.stdio[1], mc.stdio[2], mc.state_fd, mc.listen_fd, mc.ready_fd };
 	for (int i = 0; i < 3; i++)
 		dup2(null, i);
 	close_others(keep, ARRAY_SIZE(keep));
+	if (f->options->sandbox) {
+		struct vm_member member = { f->c, f->options->cache, { mc.stdio[0], mc.stdio[1], mc.stdio[2] }, mc.terminal, mc.ready_fd };
+		f->c->state_fd = mc.state_fd;
+		vm_member_run(&member);
+	}
 	monitor_run(&mc);
 }
 
@@ -199,12 +204,14 @@ static int create(struct tier_container *c, struct tier_create_options *o, struc
 	if (o->stdio.preserve_fds || o->stdio.listen_fds)
 		return err_set(e, EOPNOTSUPP, "--preserve-fds, LISTEN_FDS: open files cannot be passed into a virtual machine");
 	_cleanup_assets_ struct assets assets = { 0 };
-	const struct hypervisor *hv;
-	if ((r = vm_hypervisor(&options, &hv, e)) < 0 || (r = vm_assets(&options, &assets, e)) < 0 || (r = vm_template(hv, &options, &assets, e)) < 0)
+	_cleanup_close_ int listen_fd = -EBADF, slave = -EBADF;
+	const struct hypervisor *hv = NULL;
+	if (options.sandbox)
+		r = vm_member_link(c, options.sandbox, e);
+	else if ((r = vm_hypervisor(&options, &hv, e)) >= 0 && (r = vm_assets(&options, &assets, e)) >= 0 && (r = vm_template(hv, &options, &assets, e)) >= 0)
+		r = listen_fd = control_listen(c->state_fd, e);
+	if (r < 0)
 		return r;
-	_cleanup_close_ int listen_fd = control_listen(c->state_fd, e), slave = -EBADF;
-	if (listen_fd < 0)
-		return listen_fd;
 	if (c->spec->process.terminal && (r = vm_terminal(&o->stdio, &c->spec->process, &slave, e)) < 0)
 		return r;
 	if (pipe2(ready, O_CLOEXEC) < 0)
@@ -216,7 +223,7 @@ static int create(struct tier_container *c, struct tier_create_options *o, struc
 	struct fork_args f = { c, o, &options, &assets, hv, listen_fd, slave, go_r, ready_w };
 	struct cgroup_join join;
 	int pidfd;
-	if ((r = vm_cgroup_widen(c, &c->spec->resources, options.memory, e)) < 0)
+	if (!options.sandbox && (r = vm_cgroup_widen(c, &c->spec->resources, options.memory, e)) < 0)
 		return r;
 	pid_t pid = vm_fork(c, &join, &pidfd, e);
 	if (pid < 0)
@@ -296,13 +303,13 @@ static int update(struct tier_container *c, const struct oci_resources *r, struc
 		x = vm_options(spec, &o, e);
 	if (x < 0)
 		return x;
-	if (r->memory.limit.set && r->memory.limit.v > 0 && (uint64_t)r->memory.limit.v > o.memory)
+	if (!o.sandbox && r->memory.limit.set && r->memory.limit.v > 0 && (uint64_t)r->memory.limit.v > o.memory)
 		return err_set(e, ERANGE, "memory limit %lld: the container's machine has %llu bytes and cannot grow while it runs",
 			(long long)r->memory.limit.v, (unsigned long long)o.memory);
 	if ((x = specjson_resources(r, &b)) < 0)
 		return err_sys(e, x, "update");
 	x = call(c, "Update", &agent_update_desc, &(struct agent_update){ c->id, { b.s, b.len } }, e);
-	return x < 0 ? x : vm_cgroup_widen(c, r, o.memory, e);
+	return x < 0 || o.sandbox ? x : vm_cgroup_widen(c, r, o.memory, e);
 }
 
 /* What the guest counts, as member "guest" beside the host's view of the whole machine. */

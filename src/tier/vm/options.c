@@ -95,15 +95,22 @@ static int set_cpus(const struct parse *p)
 	return 0;
 }
 
+static int set_sandbox(const struct parse *p)
+{
+	if (!*p->value || strchr(p->value, '/') || p->value[0] == '.')
+		return bad(p, "the id of a container");
+	p->o->sandbox = p->value;
+	return 0;
+}
+
 static const struct { const char *name; int (*set)(const struct parse *p); } rows[] = {
 	{ "accel", set_accel }, { "cache", set_cache }, { "confine", set_confine }, { "cpus", set_cpus }, { "hypervisor", set_hypervisor },
 	{ "kernel", set_kernel }, { "kernel-args", set_kernel_args }, { "machine", set_machine }, { "memory", set_memory },
-	{ "modules", set_modules }, { "template", set_template },
+	{ "modules", set_modules }, { "sandbox", set_sandbox }, { "template", set_template },
 };
 
-static void from_limits(const struct oci_spec *s, struct vm_options *o)
+static void from_limits(const struct oci_resources *r, struct vm_options *o)
 {
-	const struct oci_resources *r = &s->resources;
 	if (r->memory.limit.set && r->memory.limit.v > 0) {
 		uint64_t mib = ((uint64_t)r->memory.limit.v >> 20) + 1 + MEMORY_OVERHEAD;
 		mib = MIN((mib + MEMORY_STEP - 1) / MEMORY_STEP * MEMORY_STEP, (uint64_t)MEMORY_MAX);
@@ -117,12 +124,51 @@ static void from_limits(const struct oci_spec *s, struct vm_options *o)
 	}
 }
 
+/* What CRI engines say about pods, under the names that Kata's runtime reads as well. */
+static const struct { const char *type, *sandbox_id; } pod_keys[] = {
+	{ "io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id" },         /* containerd */
+	{ "io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID" },       /* CRI-O, podman */
+	{ "io.kubernetes.docker.type", "io.kubernetes.sandbox.id" },                    /* dockershim */
+};
+
+static int from_pod(const struct oci_spec *s, struct vm_options *o, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pod_keys); i++) {
+		const char *type = oci_annotation(s, pod_keys[i].type), *id = oci_annotation(s, pod_keys[i].sandbox_id);
+		if (!type || !streq(type, "container") || !id)
+			continue;
+		int r = set_sandbox(&(struct parse){ o, pod_keys[i].sandbox_id, id, e });
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* containerd tells the sandbox what its containers will need together. */
+static void from_sandbox_size(const struct oci_spec *s, struct oci_resources *r)
+{
+	const char *memory = oci_annotation(s, "io.kubernetes.cri.sandbox-memory"), *quota = oci_annotation(s, "io.kubernetes.cri.sandbox-cpu-quota"),
+		*period = oci_annotation(s, "io.kubernetes.cri.sandbox-cpu-period");
+	uint64_t v;
+	if (memory && parse_u64(memory, &v) >= 0 && v && v <= INT64_MAX)
+		r->memory.limit = (struct opt_i64){ true, (int64_t)v };
+	if (quota && parse_u64(quota, &v) >= 0 && v && v <= INT64_MAX)
+		r->cpu.quota = (struct opt_i64){ true, (int64_t)v };
+	if (period && parse_u64(period, &v) >= 0 && v)
+		r->cpu.period = (struct opt_u64){ true, v };
+}
+
 int vm_options(const struct oci_spec *s, struct vm_options *ret, struct err *e)
 {
 	const char *cache = getenv("TIERCE_VM_CACHE");
 	struct vm_options o = { .cache = cache && cache[0] == '/' ? cache : VM_CACHE_DIR, .hypervisor = "auto", .machine = "microvm", .accel = "auto",
 		.template_on = true, .memory = (uint64_t)MEMORY_DEFAULT << 20, .cpus = 1, .confine = true };
-	from_limits(s, &o);
+	struct oci_resources asked = s->resources;
+	from_sandbox_size(s, &asked);
+	from_limits(&asked, &o);
+	int x = from_pod(s, &o, e);
+	if (x < 0)
+		return x;
 	for (size_t i = 0; i < s->annotations.n; i++) {
 		struct parse p = { &o, s->annotations.v[i].key, s->annotations.v[i].value, e };
 		if (!str_has_prefix(p.key, PREFIX))
@@ -131,7 +177,7 @@ int vm_options(const struct oci_spec *s, struct vm_options *ret, struct err *e)
 		while (k < ARRAY_SIZE(rows) && !streq(rows[k].name, p.key + strlen(PREFIX)))
 			k++;
 		if (k == ARRAY_SIZE(rows))
-			return err_set(e, EINVAL, "annotation %s: unknown; known are %saccel, cache, confine, cpus, hypervisor, kernel, kernel-args, machine, memory, modules, template",
+			return err_set(e, EINVAL, "annotation %s: unknown; known are %saccel, cache, confine, cpus, hypervisor, kernel, kernel-args, machine, memory, modules, sandbox, template",
 				p.key, PREFIX);
 		int r = rows[k].set(&p);
 		if (r < 0)

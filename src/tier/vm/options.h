@@ -18,6 +18,7 @@ struct vm_options {
 	uint64_t memory;         /* bytes of guest memory */
 	unsigned cpus;
 	bool confine;
+	const char *sandbox;     /* id of the container whose machine this one joins, NULL: it has its own */
 };
 
 /* Unknown dev.tierce.vm.* keys and malformed values are errors that name the annotation. Strings are the spec's or static. */

@@ -22,10 +22,13 @@ static void drop(int *fd)
 	*fd = -EBADF;
 }
 
-struct relay *relay_new(const char *exec_id, const int fds[3], bool terminal)
+struct relay *relay_new(const char *id, const char *exec_id, const int fds[3], bool terminal)
 {
 	struct relay *r = calloc(1, sizeof *r);
-	if (!r || (exec_id && !(r->exec_id = strdup(exec_id)))) {
+	if (!r)
+		return NULL;
+	if (!(r->id = strdup(id)) || (exec_id && !(r->exec_id = strdup(exec_id)))) {
+		free(r->id);
 		free(r);
 		return NULL;
 	}
@@ -40,6 +43,7 @@ void relay_free(struct relay *r)
 		drop(&r->fds[i]);
 		strbuf_free(&r->buf[i]);
 	}
+	free(r->id);
 	free(r->exec_id);
 	free(r);
 }

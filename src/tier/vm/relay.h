@@ -9,6 +9,7 @@
 
 struct relay {
 	struct relay *next;
+	char *id;              /* container */
 	char *exec_id;         /* NULL: the container's init */
 	uint32_t stream;       /* Attach's */
 	int fds[3];            /* owned; blocking ones of the caller are only touched when poll says so */
@@ -26,7 +27,7 @@ struct relay {
 
 enum { RELAY_ROWS = 3, RELAY_STUCK_MS = 2000 /* output that nobody takes is dropped this long after the end */ };
 
-struct relay *relay_new(const char *exec_id, const int fds[3], bool terminal); /* takes the fds */
+struct relay *relay_new(const char *id, const char *exec_id, const int fds[3], bool terminal); /* takes the fds */
 void relay_free(struct relay *r);
 unsigned relay_poll(struct relay *r, const struct chan *agent, struct pollfd *ret);
 void relay_pump(struct relay *r, struct chan *agent, const struct pollfd *rows, unsigned n);

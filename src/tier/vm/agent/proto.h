@@ -9,6 +9,7 @@
 #define AGENT_PORT "tierce.ctl"   /* name of the virtio-serial port */
 #define AGENT_FUSE_PORT "tierce.fuse"
 #define AGENT_SHARES "/run/tierce.shares" /* where the guest mounts the host's directories */
+#define AGENT_POD_NS "/run/tierce.pod" /* has links to the namespaces of the first container: pid, ipc, uts ... */
 enum {
 	AGENT_VERSION = 1,
 	AGENT_VSOCK_PORT = 1024,
@@ -35,6 +36,7 @@ struct agent_root {
 	const char *device;   /* "vda" */
 	bool readonly;        /* no overlay upper */
 	uint64_t upper_bytes; /* size bound of the upper, 0: half of the guest's memory */
+	uint64_t share;       /* not 0: the image is the shared file of this number + 1, not a device */
 };
 struct agent_create {
 	const char *id;
@@ -44,6 +46,7 @@ struct agent_create {
 	uint64_t width, height;
 	uint64_t shares; /* host directories and files to be found below AGENT_SHARES by their number */
 };
+/* Remove: a container of a pod that has ended; the init's own lives as long as the machine. */
 struct agent_pid { uint64_t pid; };
 
 struct agent_exec { const char *id, *exec_id; struct pb_bytes process; bool terminal, stdin_open; uint64_t width, height; bool two_phase; const char *cgroup_sub; };

@@ -15,7 +15,8 @@ struct node {
 	dev_t dev;
 	ino_t ino;
 	mode_t type;          /* S_IFMT bits */
-	bool readonly, pinned;/* pinned: a share's own root */
+	bool readonly;
+	uint32_t pins;        /* shares whose root it is; together they hold one reference */
 	uint32_t hash_next;   /* index + 1 */
 };
 
@@ -29,7 +30,7 @@ struct fuse_server {
 	uint32_t free_node;   /* index + 1, chained by hash_next */
 	struct handle *handles;
 	size_t n_handles;
-	uint64_t share_node[FUSE_SHARES_MAX];
+	uint64_t share_node[FUSE_SHARES_MAX]; /* 0: number not in use */
 	size_t n_shares;
 	bool initialised;
 	uint32_t minor;

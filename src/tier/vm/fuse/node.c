@@ -74,7 +74,7 @@ void node_forget(struct fuse_server *s, uint64_t id, uint64_t count)
 	n->nlookup -= count < n->nlookup ? count : n->nlookup;
 	if (n->nlookup)
 		return;
-	if (n->pinned) {
+	if (n->pins) {
 		n->nlookup = 1;
 		return;
 	}

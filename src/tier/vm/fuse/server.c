@@ -191,7 +191,10 @@ int fuse_server_add(struct fuse_server *s, const struct fuse_share *share)
 {
 	struct stat st;
 	struct node *n;
-	if (s->n_shares == FUSE_SHARES_MAX)
+	size_t at = 0;
+	while (at < s->n_shares && s->share_node[at])
+		at++;
+	if (at == FUSE_SHARES_MAX)
 		return -ENOSPC;
 	int fd = fcntl(share->fd, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
@@ -199,9 +202,21 @@ int fuse_server_add(struct fuse_server *s, const struct fuse_share *share)
 	int r = node_ref(s, fd, share->readonly, &n, &st);
 	if (r < 0)
 		return r;
-	n->pinned = true;
-	s->share_node[s->n_shares] = n->id;
-	return (int)s->n_shares++;
+	if (n->pins++)
+		n->nlookup--; /* one reference for all pins */
+	s->share_node[at] = n->id;
+	s->n_shares = MAX(s->n_shares, at + 1);
+	return (int)at;
+}
+
+void fuse_server_drop(struct fuse_server *s, size_t number)
+{
+	struct node *n = number < s->n_shares ? node_get(s, s->share_node[number]) : NULL;
+	if (!n)
+		return;
+	s->share_node[number] = 0;
+	if (--n->pins == 0)
+		node_forget(s, n->id, 1);
 }
 
 struct fuse_server *fuse_server_new(const struct fuse_share *shares, size_t n)

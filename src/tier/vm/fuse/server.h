@@ -26,8 +26,10 @@ struct fuse_server;
 struct fuse_share { int fd; bool readonly; }; /* O_PATH descriptor of a directory or a regular file; stays the caller's */
 struct fuse_server *fuse_server_new(const struct fuse_share *shares, size_t n);
 void fuse_server_free(struct fuse_server *s);
-/* Add a share to a running server; returns its number or negative errno. */
+/* Add a share to a running server; returns its number or negative errno. Numbers of dropped shares are given out again. */
 int fuse_server_add(struct fuse_server *s, const struct fuse_share *share);
+/* Take a share out of the root; what the guest still holds open of it stays open until the guest lets go. */
+void fuse_server_drop(struct fuse_server *s, size_t number);
 
 /* One whole request (its header's length equals n). The reply, if the operation has one, is appended to out; *ret_reply tells.
  * 0, -EBADMSG when the bytes are no FUSE request (the transport should stop), -ENOMEM. */
