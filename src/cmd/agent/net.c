@@ -4,6 +4,8 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "cmd/agent/agent.h"
 #include "sys/netlink.h"
@@ -98,18 +100,39 @@ static int nth_device(size_t n, char ret[IFNAMSIZ])
 	return index;
 }
 
+/* The device with that hardware address, which it has from the hypervisor; a clone's has the template's and is alone. */
+static int device_of(const uint8_t mac[6], char ret[IFNAMSIZ])
+{
+	struct if_nameindex *v = if_nameindex();
+	int index = 0, s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	for (size_t i = 0; s >= 0 && v && v[i].if_index && !index; i++) {
+		struct ifreq q = { 0 };
+		snprintf(q.ifr_name, sizeof q.ifr_name, "%s", v[i].if_name);
+		if (ioctl(s, SIOCGIFHWADDR, &q) == 0 && memcmp(q.ifr_hwaddr.sa_data, mac, 6) == 0) {
+			snprintf(ret, IFNAMSIZ, "%s", v[i].if_name);
+			index = (int)v[i].if_index;
+		}
+	}
+	if_freenameindex(v);
+	if (s >= 0)
+		close(s);
+	return index;
+}
+
 static int apply_link(int nl, size_t i, const struct agent_link *l, struct err *e)
 {
 	char have[IFNAMSIZ];
 	unsigned b[6];
 	uint8_t mac[6];
-	int index = nth_device(i, have);
-	if (!index)
-		return err_set(e, ENODEV, "the machine has no network device for %s", l->name ? l->name : "?");
 	if (!l->name || !l->mac || sscanf(l->mac, "%2x:%2x:%2x:%2x:%2x:%2x", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]) != 6)
 		return err_set(e, EINVAL, "network: malformed link");
 	for (unsigned k = 0; k < 6; k++)
 		mac[k] = (uint8_t)b[k];
+	int index = device_of(mac, have);
+	if (!index)
+		index = nth_device(i, have);
+	if (!index)
+		return err_set(e, ENODEV, "the machine has no network device for %s", l->name);
 	int r = set_link(nl, index, false, streq(have, l->name) ? NULL : l->name, mac, (uint32_t)l->mtu, e);
 	if (r >= 0)
 		r = set_link(nl, index, true, NULL, NULL, 0, e);

@@ -1,37 +1,45 @@
-/* From a veth (or any Ethernet interface) to a tap: both become ports of a bridge inside the namespace. The interface's addresses go to the guest, and so does
- * its hardware address, which the interface itself must then give up: a bridge keeps frames to its ports' own addresses. */
+/* From a veth (or any Ethernet interface) to a tap: frames that come in on one are sent out on the other. The guest's interface has the same addresses,
+ * hardware address included; the one here keeps them too, so that a second machine finds it as the first did. */
 #include "tier/vm/hostnet.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_arp.h>
+#include <linux/if_ether.h>
 #include <linux/if_tun.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
+#include <linux/tc_act/tc_mirred.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/random.h>
 
 #include "sys/fd.h"
 #include "sys/netlink.h"
 
-#define TAP "tierce-tap"
-#define BRIDGE "tierce-br"
+#define TAP_PREFIX "tierce-tap"
 enum { ADDRESSES_MAX = 64, ROUTES_MAX = 256 /* a namespace full of them must not make us allocate without end */ };
 
 struct view {
-	struct arena *a;
-	int index, extra;        /* the interface; further ones */
+	int index;
 	char name[IFNAMSIZ];
 	uint8_t mac[6];
 	uint32_t mtu;
 	const char *addresses[ADDRESSES_MAX];
-	struct ifaddrmsg raw[ADDRESSES_MAX];
-	uint8_t raw_addr[ADDRESSES_MAX][16];
 	size_t n_addresses;
 	struct agent_route routes[ROUTES_MAX];
 	size_t n_routes;
 };
+struct views { struct arena *a; struct view *v[NICS_MAX]; size_t n, extra; };
+
+static struct view *of_index(struct views *all, uint32_t index)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->v[i]->index == (int)index)
+			return all->v[i];
+	return NULL;
+}
 
 static const void *find(const void *data, size_t n, uint16_t type, size_t min, size_t *ret_len)
 {
@@ -48,19 +56,23 @@ static const void *find(const void *data, size_t n, uint16_t type, size_t min, s
 
 static int on_link(const struct nlmsghdr *h, void *arg)
 {
-	struct view *v = arg;
+	struct views *all = arg;
 	const struct ifinfomsg *m = (const void *)((const char *)h + NLMSG_HDRLEN);
 	size_t len = 0;
 	if (h->nlmsg_type != RTM_NEWLINK || h->nlmsg_len < NLMSG_LENGTH(sizeof *m) || m->ifi_type != ARPHRD_ETHER || !(m->ifi_flags & IFF_UP))
 		return 0;
-	if (v->index) {
-		v->extra++;
-		return 0;
-	}
 	const char *name = find(ATTRS(h, m), IFLA_IFNAME, 2, &len);
 	const void *mac = find(ATTRS(h, m), IFLA_ADDRESS, 6, NULL), *mtu = find(ATTRS(h, m), IFLA_MTU, 4, NULL);
-	if (!name || !mac || !mtu)
+	if (!name || !mac || !mtu || str_has_prefix(name, TAP_PREFIX)) /* a tap of a machine that just ends */
 		return 0;
+	if (all->n == NICS_MAX) {
+		all->extra++;
+		return 0;
+	}
+	struct view *v = all->v[all->n] = arena_new(all->a, struct view);
+	if (!v)
+		return -ENOMEM;
+	all->n++;
 	v->index = m->ifi_index;
 	snprintf(v->name, sizeof v->name, "%.*s", (int)len, name);
 	memcpy(v->mac, mac, 6);
@@ -83,9 +95,10 @@ static size_t address_size(int family)
 
 static int on_address(const struct nlmsghdr *h, void *arg)
 {
-	struct view *v = arg;
+	struct views *all = arg;
 	const struct ifaddrmsg *m = (const void *)((const char *)h + NLMSG_HDRLEN);
-	if (h->nlmsg_type != RTM_NEWADDR || h->nlmsg_len < NLMSG_LENGTH(sizeof *m) || (int)m->ifa_index != v->index)
+	struct view *v = h->nlmsg_type == RTM_NEWADDR && h->nlmsg_len >= NLMSG_LENGTH(sizeof *m) ? of_index(all, m->ifa_index) : NULL;
+	if (!v)
 		return 0;
 	size_t size = address_size(m->ifa_family);
 	const void *p = size ? find(ATTRS(h, m), IFA_LOCAL, size, NULL) : NULL;
@@ -93,45 +106,44 @@ static int on_address(const struct nlmsghdr *h, void *arg)
 		p = find(ATTRS(h, m), IFA_ADDRESS, size, NULL);
 	if (!p || v->n_addresses == ADDRESSES_MAX || (m->ifa_family == AF_INET6 && m->ifa_scope == RT_SCOPE_LINK))
 		return 0;
-	v->raw[v->n_addresses] = *m;
-	memcpy(v->raw_addr[v->n_addresses], p, size);
-	v->addresses[v->n_addresses] = text_of(v->a, m->ifa_family, p, m->ifa_prefixlen);
+	v->addresses[v->n_addresses] = text_of(all->a, m->ifa_family, p, m->ifa_prefixlen);
 	return v->addresses[v->n_addresses++] ? 0 : -ENOMEM;
 }
 
 static int on_route(const struct nlmsghdr *h, void *arg)
 {
-	struct view *v = arg;
+	struct views *all = arg;
 	const struct rtmsg *m = (const void *)((const char *)h + NLMSG_HDRLEN);
 	uint32_t oif, table = 0;
 	if (h->nlmsg_type != RTM_NEWROUTE || h->nlmsg_len < NLMSG_LENGTH(sizeof *m) || m->rtm_type != RTN_UNICAST || m->rtm_protocol == RTPROT_KERNEL)
 		return 0;
 	size_t size = address_size(m->rtm_family);
 	const void *po = find(ATTRS(h, m), RTA_OIF, 4, NULL), *pt = find(ATTRS(h, m), RTA_TABLE, 4, NULL);
-	if (!size || !po || v->n_routes == ROUTES_MAX)
+	if (!size || !po)
 		return 0;
 	memcpy(&oif, po, 4);
+	struct view *v = of_index(all, oif);
 	if (pt)
 		memcpy(&table, pt, 4);
-	if ((int)oif != v->index || (pt ? table : m->rtm_table) != RT_TABLE_MAIN)
+	if (!v || v->n_routes == ROUTES_MAX || (pt ? table : m->rtm_table) != RT_TABLE_MAIN)
 		return 0;
 	static const uint8_t any[16];
 	const void *dst = find(ATTRS(h, m), RTA_DST, size, NULL), *gw = find(ATTRS(h, m), RTA_GATEWAY, size, NULL), *src = find(ATTRS(h, m), RTA_PREFSRC, size, NULL);
 	struct agent_route *r = &v->routes[v->n_routes++];
-	r->dest = text_of(v->a, m->rtm_family, dst ? dst : any, m->rtm_dst_len);
-	r->gateway = gw ? text_of(v->a, m->rtm_family, gw, UINT32_MAX) : NULL;
-	r->source = src ? text_of(v->a, m->rtm_family, src, UINT32_MAX) : NULL;
+	r->dest = text_of(all->a, m->rtm_family, dst ? dst : any, m->rtm_dst_len);
+	r->gateway = gw ? text_of(all->a, m->rtm_family, gw, UINT32_MAX) : NULL;
+	r->source = src ? text_of(all->a, m->rtm_family, src, UINT32_MAX) : NULL;
 	r->scope = m->rtm_scope;
 	r->flags = m->rtm_flags & RTNH_F_ONLINK;
 	return 0;
 }
 
-static int look(int nl, struct view *v, struct err *e)
+static int look(int nl, struct views *v, struct err *e)
 {
 	struct nl_request q;
 	nl_init(&q, RTM_GETLINK, NLM_F_DUMP, &(struct ifinfomsg){ .ifi_family = AF_UNSPEC }, sizeof(struct ifinfomsg));
 	int r = nl_call(nl, &q, on_link, v, e);
-	if (r < 0 || !v->index)
+	if (r < 0 || !v->n)
 		return r;
 	nl_init(&q, RTM_GETADDR, NLM_F_DUMP, &(struct ifaddrmsg){ .ifa_family = AF_UNSPEC }, sizeof(struct ifaddrmsg));
 	r = nl_call(nl, &q, on_address, v, e);
@@ -142,43 +154,17 @@ static int look(int nl, struct view *v, struct err *e)
 }
 
 /* The tap keeps living by its descriptor. */
-static int make_tap(struct err *e)
+static int make_tap(char name[IFNAMSIZ], struct err *e)
 {
 	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI };
 	_cleanup_close_ int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return err_sys(e, errno, "/dev/net/tun");
-	snprintf(ifr.ifr_name, sizeof ifr.ifr_name, TAP);
+	snprintf(ifr.ifr_name, sizeof ifr.ifr_name, TAP_PREFIX "%%d"); /* the kernel finds a free number: one of a machine that just ends may still be there */
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
 		return err_sys(e, errno, "make the machine's tap device");
+	snprintf(name, IFNAMSIZ, "%.*s", IFNAMSIZ - 1, ifr.ifr_name);
 	return TAKE_FD(fd);
-}
-
-static int set_link(int nl, int index, unsigned flags, const uint8_t *mac, uint32_t mtu, int master, struct err *e)
-{
-	struct nl_request q;
-	struct ifinfomsg m = { .ifi_family = AF_UNSPEC, .ifi_index = index, .ifi_flags = flags, .ifi_change = IFF_UP };
-	nl_init(&q, RTM_NEWLINK, 0, &m, sizeof m);
-	if (mac)
-		nl_attr(&q, IFLA_ADDRESS, mac, 6);
-	if (mtu)
-		nl_attr_u32(&q, IFLA_MTU, mtu);
-	if (master)
-		nl_attr_u32(&q, IFLA_MASTER, (uint32_t)master);
-	return nl_call(nl, &q, NULL, NULL, e);
-}
-
-static int make_bridge(int nl, struct err *e)
-{
-	struct nl_request q;
-	struct ifinfomsg m = { .ifi_family = AF_UNSPEC };
-	nl_init(&q, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof m);
-	nl_attr_str(&q, IFLA_IFNAME, BRIDGE);
-	size_t info = nl_nest(&q, IFLA_LINKINFO);
-	nl_attr_str(&q, IFLA_INFO_KIND, "bridge");
-	nl_nest_end(&q, info);
-	int r = nl_call(nl, &q, NULL, NULL, e);
-	return r < 0 ? err_wrap(e, r, "make a bridge for the machine") : 0;
 }
 
 /* Frames are for the guest: this namespace's own stack must not answer them. */
@@ -189,64 +175,108 @@ static void no_ipv6(const char *name)
 	(void)!file_write_at(AT_FDCWD, p, "1"); /* a kernel without IPv6 has no such file */
 }
 
-static int give_up_addresses(int nl, const struct view *v, struct err *e)
+static int tap_up(int nl, int index, uint32_t mtu, struct err *e)
 {
-	for (size_t i = 0; i < v->n_addresses; i++) {
-		struct nl_request q;
-		nl_init(&q, RTM_DELADDR, 0, &v->raw[i], sizeof v->raw[i]);
-		nl_attr(&q, IFA_LOCAL, v->raw_addr[i], address_size(v->raw[i].ifa_family));
-		int r = nl_call(nl, &q, NULL, NULL, e);
-		if (r < 0 && r != -EADDRNOTAVAIL)
-			return err_wrap(e, r, "take the address off %s", v->name);
-	}
-	err_clear(e);
-	return 0;
+	struct nl_request q;
+	struct ifinfomsg m = { .ifi_family = AF_UNSPEC, .ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP };
+	nl_init(&q, RTM_NEWLINK, 0, &m, sizeof m);
+	nl_attr_u32(&q, IFLA_MTU, mtu);
+	return nl_call(nl, &q, NULL, NULL, e);
 }
 
-static int connect_ports(int nl, const struct view *v, struct err *e)
+/* ---- redirection: what comes in on one device goes out on the other, before this namespace's stack sees it (tc-mirred(8), tc-u32(8)) ----------------- */
+
+static void ingress_gone(int nl, int index)
 {
-	uint8_t mac[6];
-	int r = make_bridge(nl, e);
+	struct nl_request q;
+	_cleanup_err_ struct err ignored = ERR_INIT;
+	struct tcmsg m = { .tcm_family = AF_UNSPEC, .tcm_ifindex = index, .tcm_parent = TC_H_INGRESS };
+	nl_init(&q, RTM_DELQDISC, 0, &m, sizeof m);
+	(void)!nl_call(nl, &q, NULL, NULL, &ignored); /* there may be none */
+}
+
+static int redirect(int nl, int from, int to, struct err *e)
+{
+	struct nl_request q;
+	struct tcmsg m = { .tcm_family = AF_UNSPEC, .tcm_ifindex = from, .tcm_handle = TC_H_MAKE(TC_H_INGRESS, 0), .tcm_parent = TC_H_INGRESS };
+	nl_init(&q, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof m);
+	nl_attr_str(&q, TCA_KIND, "ingress");
+	int r = nl_call(nl, &q, NULL, NULL, e);
 	if (r < 0)
-		return r;
-	int bridge = (int)if_nametoindex(BRIDGE), tap = (int)if_nametoindex(TAP);
-	if (!bridge || !tap || getrandom(mac, sizeof mac, 0) != sizeof mac)
-		return err_sys(e, errno, "the machine's bridge");
-	mac[0] = (uint8_t)((mac[0] & 0xfc) | 2); /* locally administered, unicast */
-	no_ipv6(v->name);
-	no_ipv6(BRIDGE);
-	no_ipv6(TAP);
-	if ((r = give_up_addresses(nl, v, e)) < 0 || (r = set_link(nl, v->index, 0, mac, 0, bridge, e)) < 0 || (r = set_link(nl, tap, IFF_UP, NULL, v->mtu, bridge, e)) < 0 ||
-	    (r = set_link(nl, v->index, IFF_UP, NULL, 0, 0, e)) < 0 || (r = set_link(nl, bridge, IFF_UP, NULL, 0, 0, e)) < 0)
+		return err_wrap(e, r, "ingress qdisc");
+	struct { struct tc_u32_sel sel; struct tc_u32_key key; } all = { { .flags = TC_U32_TERMINAL, .nkeys = 1 }, { 0 } };
+	struct tc_mirred mirred = { .action = TC_ACT_STOLEN, .eaction = TCA_EGRESS_REDIR, .ifindex = (uint32_t)to };
+	m = (struct tcmsg){ .tcm_family = AF_UNSPEC, .tcm_ifindex = from, .tcm_parent = TC_H_MAKE(TC_H_INGRESS, 0), .tcm_info = TC_H_MAKE(1U << 16, htons(ETH_P_ALL)) };
+	nl_init(&q, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof m);
+	nl_attr_str(&q, TCA_KIND, "u32");
+	size_t options = nl_nest(&q, TCA_OPTIONS);
+	nl_attr(&q, TCA_U32_SEL, &all, sizeof all);
+	size_t actions = nl_nest(&q, TCA_U32_ACT), first = nl_nest(&q, 1);
+	nl_attr_str(&q, TCA_ACT_KIND, "mirred");
+	size_t act = nl_nest(&q, TCA_ACT_OPTIONS);
+	nl_attr(&q, TCA_MIRRED_PARMS, &mirred, sizeof mirred);
+	nl_nest_end(&q, act);
+	nl_nest_end(&q, first);
+	nl_nest_end(&q, actions);
+	nl_nest_end(&q, options);
+	r = nl_call(nl, &q, NULL, NULL, e);
+	return r < 0 ? err_wrap(e, r, "redirect frames") : 0;
+}
+
+static int attach(struct arena *a, int nl, struct view *v, struct agent_link *link, int *ret_tap, struct err *e)
+{
+	char name[IFNAMSIZ];
+	_cleanup_close_ int tap = make_tap(name, e);
+	if (tap < 0)
+		return tap;
+	int index = (int)if_nametoindex(name);
+	no_ipv6(name);
+	ingress_gone(nl, v->index); /* of a machine whose monitor was killed */
+	int r = tap_up(nl, index, v->mtu, e);
+	if (r >= 0 && (r = redirect(nl, v->index, index, e)) >= 0)
+		r = redirect(nl, index, v->index, e);
+	if (r < 0)
 		return err_wrap(e, r, "lead %s to the machine", v->name);
-	return 0;
+	const uint8_t *b = v->mac;
+	*link = (struct agent_link){ .name = v->name, .mac = arena_printf(a, "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4], b[5]), .mtu = v->mtu,
+		.addresses = { v->addresses, v->n_addresses }, .routes = { v->routes, v->n_routes } };
+	*ret_tap = TAKE_FD(tap);
+	return link->mac ? 0 : err_set(e, ENOMEM, "network of the container");
 }
 
 int hostnet_attach(struct arena *a, struct host_network *ret, struct err *e)
 {
-	struct view *v = arena_new(a, struct view);
-	struct agent_link *link = arena_new(a, struct agent_link);
-	_cleanup_close_ int nl = netlink_open(), tap = -EBADF;
-	*ret = (struct host_network){ .tap_fd = -EBADF };
-	if (!v || !link || nl < 0)
+	struct views *all = arena_new(a, struct views);
+	struct agent_link *links = arena_array(a, NICS_MAX, struct agent_link);
+	_cleanup_close_ int nl = netlink_open();
+	*ret = HOST_NETWORK_INIT;
+	if (!all || !links || nl < 0)
 		return err_sys(e, nl < 0 ? nl : ENOMEM, "network of the container");
-	v->a = a;
-	int r = look(nl, v, e);
-	if (r < 0)
-		return err_wrap(e, r, "network of the container");
-	if (!v->index)
-		return 0;
-	if (v->extra)
-		return err_set(e, EOPNOTSUPP, "network of the container: %d interfaces; a virtual machine gets one", v->extra + 1);
-	tap = make_tap(e);
-	if (tap < 0)
-		return tap;
-	r = connect_ports(nl, v, e);
-	if (r < 0)
-		return r;
-	const uint8_t *b = v->mac;
-	*link = (struct agent_link){ .name = v->name, .mac = arena_printf(a, "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4], b[5]), .mtu = v->mtu,
-		.addresses = { v->addresses, v->n_addresses }, .routes = { v->routes, v->n_routes } };
-	*ret = (struct host_network){ TAKE_FD(tap), { { link, 1 } } };
-	return 0;
+	all->a = a;
+	int r = look(nl, all, e);
+	if (r >= 0 && all->extra)
+		r = err_set(e, E2BIG, "%zu interfaces; a virtual machine gets at most %d", all->n + all->extra, NICS_MAX);
+	for (size_t i = 0; r >= 0 && i < all->n; i++) {
+		ret->index[ret->n++] = all->v[i]->index; /* also when it fails half-way: what was made is taken back */
+		r = attach(a, nl, all->v[i], &links[i], &ret->tap_fd[i], e);
+	}
+	ret->agent.links = (struct pb_list){ links, ret->n };
+	return r < 0 ? err_wrap(e, r, "network of the container") : 0;
+}
+
+void hostnet_close(struct host_network *n)
+{
+	for (size_t i = 0; i < n->n; i++)
+		if (n->tap_fd[i] >= 0)
+			close(n->tap_fd[i]);
+	for (size_t i = 0; i < NICS_MAX; i++)
+		n->tap_fd[i] = -EBADF;
+}
+
+void hostnet_detach(struct host_network *n)
+{
+	_cleanup_close_ int nl = n->n ? netlink_open() : -EBADF;
+	for (size_t i = 0; nl >= 0 && i < n->n; i++)
+		ingress_gone(nl, n->index[i]);
+	hostnet_close(n);
 }

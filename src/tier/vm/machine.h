@@ -9,6 +9,8 @@
 #include "base/err.h"
 #include "tier/vm/boot/assets.h"
 
+enum { NICS_MAX = 4 /* a template has one; more cost a cold boot */ };
+
 /* What a machine is made of. Strings are the caller's. */
 struct machine_config {
 	const struct assets *assets;
@@ -19,7 +21,10 @@ struct machine_config {
 	unsigned cpus;
 	const char *root_image;   /* read-only disk "vda" */
 	int tap_fd;               /* -EBADF: no network interface */
-	const char *mac;
+	const char *mac;          /* of the one interface */
+	const int *more_taps;     /* further interfaces, each with its hardware address in more_macs */
+	const char *const *more_macs;
+	size_t n_more_taps;
 	const char *accel;        /* "auto", "kvm", "tcg" */
 	bool kvm;                 /* what accel came down to; set by the hypervisor */
 	bool use_template;

@@ -84,7 +84,18 @@ static int boot(struct monitor *m, const char *image, struct arena *a, struct er
 	struct machine_config mc;
 	vm_machine_config(m->c->options, m->c->assets, &mc);
 	mc.root_image = image;
-	mc.tap_fd = m->net.tap_fd;
+	const char *macs[NICS_MAX] = { NULL };
+	for (size_t i = 0; i < m->net.n; i++)
+		macs[i] = ((const struct agent_link *)m->net.agent.links.v)[i].mac;
+	if (m->net.n)
+		mc.tap_fd = m->net.tap_fd[0];
+	if (m->net.n > 1) {
+		mc.use_template = false;
+		mc.mac = macs[0];
+		mc.more_taps = m->net.tap_fd + 1;
+		mc.more_macs = macs + 1;
+		mc.n_more_taps = m->net.n - 1;
+	}
 	for (;;) {
 		int r = m->hv->start(&mc, &m->machine, e);
 		if (r < 0)
@@ -113,8 +124,7 @@ static int bring_up(struct monitor *m, struct err *e)
 		r = boot(m, image, &a, e);
 	if (r >= 0 && m->net.agent.links.n) /* loopback is up since the boot */
 		r = agent_call(&m->agent, monitor_stream(m), "Network", &agent_network_desc, &m->net.agent, NULL, NULL, &a, CALL_MS, e);
-	if (m->net.tap_fd >= 0)
-		close(TAKE_FD(m->net.tap_fd));
+	hostnet_close(&m->net);
 	if (r >= 0 && m->shares.n)
 		r = fsd_start(&m->shares, m->machine.fuse_fd, &m->fsd, &m->fsd_control, e);
 	if (r >= 0)
@@ -206,6 +216,7 @@ static NORETURN void finish(struct monitor *m, int status)
 	m->hv->stop(&m->machine);
 	if (m->fsd > 0)
 		kill(m->fsd, SIGKILL);
+	hostnet_detach(&m->net);
 	control_close(m);
 	unlinkat(m->c->state_fd, MONITOR_SOCKET, 0);
 	end_like(status);
@@ -320,7 +331,7 @@ void monitor_run(const struct monitor_config *c)
 {
 	_cleanup_err_ struct err e = ERR_INIT;
 	struct monitor m = { .c = c, .machine = MACHINE_INIT, .agent = CHAN_INIT, .sigfd = -EBADF, .next_stream = FIRST_STREAM, .hv = c->hypervisor,
-		.net = { .tap_fd = -EBADF }, .fsd_control = -EBADF };
+		.net = HOST_NETWORK_INIT, .fsd_control = -EBADF };
 	sigset_t set;
 	sigfillset(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
@@ -329,6 +340,7 @@ void monitor_run(const struct monitor_config *c)
 	if (r < 0) {
 		tell(c->ready_fd, r, err_msg(&e));
 		m.hv->stop(&m.machine);
+		hostnet_detach(&m.net);
 		unlinkat(c->state_fd, MONITOR_SOCKET, 0);
 		_exit(1);
 	}

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "sys/fd.h"
+#include "tier/vm/probe.h"
 
 int vm_hypervisor(const struct vm_options *o, const struct hypervisor **ret, struct err *e)
 {
@@ -24,8 +25,11 @@ int vm_hypervisor(const struct vm_options *o, const struct hypervisor **ret, str
 			return r < 0 ? err_wrap(e, r, "dev.tierce.vm.hypervisor: builtin is not available here") : 0;
 		}
 	}
-	if (strcmp(o->accel, "kvm") == 0)
-		return err_set(e, EOPNOTSUPP, "dev.tierce.vm.accel: kvm is not available here; machines are emulated");
+	if (strcmp(o->accel, "kvm") == 0) {
+		int r = kvm_probe(e);
+		if (r < 0)
+			return err_wrap(e, r, "dev.tierce.vm.accel: kvm is not available here");
+	}
 	*ret = &hypervisor_qemu;
 	return hypervisor_qemu.probe(e);
 }

@@ -113,6 +113,8 @@ static int clone_template(const struct machine_config *c, struct machine *ret, s
 static int start(const struct machine_config *c, struct machine *ret, struct err *e)
 {
 	struct machine_config mc = settle(c);
+	if (mc.n_more_taps)
+		return err_set(e, EOPNOTSUPP, "network of the container: %zu interfaces; the built-in monitor has one (dev.tierce.vm.hypervisor: qemu has more)", mc.n_more_taps + 1);
 	if (mc.use_template) {
 		_cleanup_err_ struct err why = ERR_INIT;
 		int r = clone_template(&mc, ret, &why);

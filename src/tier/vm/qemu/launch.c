@@ -30,7 +30,7 @@
 #endif
 
 /* Descriptors that the child finds at fixed numbers; the rest of the table is closed. */
-enum { FD_CTL = 3, FD_FUSE, FD_CONSOLE, FD_QMP, FD_TAP, FD_STATE, FD_END, FD_PAIRS = FD_TAP };
+enum { FD_CTL = 3, FD_FUSE, FD_CONSOLE, FD_QMP, FD_STATE, FD_TAP, FD_END = FD_TAP + NICS_MAX, FD_PAIRS = FD_STATE };
 
 const char *qemu_program(void)
 {
@@ -152,6 +152,18 @@ static int send_load(int qmp_fd, struct err *e)
 	return r < 0 ? err_sys(e, r, "qemu: load the template") : 0;
 }
 
+static void nic_args(struct argv *x, const char *bus, unsigned i, bool tap, const char *mac)
+{
+	arg(x, "-netdev");
+	if (tap)
+		arg(x, "tap,id=net%u,fd=%u,vhost=off", i, FD_TAP + i);
+	else
+		arg(x, "hubport,id=net%u,hubid=0", i);
+	arg(x, "-device");
+	arg(x, "virtio-net-%s,netdev=net%u,mac=%s,csum=off,guest_csum=off,gso=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,guest_tso4=off,guest_tso6=off,"
+		"guest_ecn=off,guest_ufo=off,mrg_rxbuf=off,ctrl_guest_offloads=off%s", bus, i, mac, strcmp(bus, "pci") == 0 ? ",romfile=" : "");
+}
+
 static void device_args(struct argv *x, const struct machine_config *c)
 {
 	const char *bus = strcmp(c->machine, "microvm") == 0 ? "device" : "pci";
@@ -178,15 +190,9 @@ static void device_args(struct argv *x, const struct machine_config *c)
 		arg(x, "if=none,id=root,driver=null-co,size=1T,read-zeroes=on,readonly=on");
 	arg(x, "-device");
 	arg(x, "virtio-blk-%s,drive=root,discard=off,write-zeroes=off,config-wce=off,logical_block_size=512,physical_block_size=512,num-queues=1", bus);
-	arg(x, "-netdev");
-	if (c->tap_fd >= 0)
-		arg(x, "tap,id=net,fd=%d,vhost=off", FD_TAP);
-	else
-		arg(x, "hubport,id=net,hubid=0");
-	arg(x, "-device");
-	arg(x, "virtio-net-%s,netdev=net,mac=%s,csum=off,guest_csum=off,gso=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,guest_tso4=off,guest_tso6=off,"
-		"guest_ecn=off,guest_ufo=off,mrg_rxbuf=off,ctrl_guest_offloads=off%s", bus, c->mac ? c->mac : "52:54:00:00:00:01",
-		strcmp(bus, "pci") == 0 ? ",romfile=" : "");
+	nic_args(x, bus, 0, c->tap_fd >= 0, c->mac ? c->mac : "52:54:00:00:00:01");
+	for (size_t i = 0; i < c->n_more_taps; i++)
+		nic_args(x, bus, (unsigned)i + 1, true, c->more_macs[i]);
 }
 
 /* Seccomp of its own: no exec, no set*id, no priority games; the process is single in its purpose from here on. */
@@ -260,7 +266,7 @@ static NORETURN void child(const struct machine_config *c, enum qemu_mode mode, 
 int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char *memory_file, int state_fd, struct machine *ret, struct err *e)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
-	char *v[96];
+	char *v[128];
 	struct argv x = { &a, v, 0, ARRAY_SIZE(v), false };
 	int pair[FD_END][2], theirs[FD_END];
 	const char *program = qemu_program();
@@ -298,6 +304,8 @@ int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char 
 			pair[FD_QMP][i] = theirs[FD_QMP] = -EBADF;
 		}
 	theirs[FD_TAP] = c->tap_fd;
+	for (size_t i = 1; i < NICS_MAX; i++)
+		theirs[FD_TAP + i] = i <= c->n_more_taps ? c->more_taps[i - 1] : -EBADF;
 	theirs[FD_STATE] = state_fd;
 	int pidfd = -EBADF;
 	struct clone_args ca = { .flags = CLONE_PIDFD | (c->confine ? JAIL_CLONE_FLAGS : 0), .pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD };

@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "tier/vm/jail.h"
 #include "tier/vm/machine.h"
+#include "tier/vm/probe.h"
 #include "tier/vm/qemu/launch.h"
 #include "tier/vm/qemu/template.h"
 
@@ -12,11 +14,20 @@ static int probe(struct err *e)
 	return qemu_program() ? 0 : err_set(e, ENOENT, "qemu-system-x86_64 is not installed (Debian: qemu-system-x86)");
 }
 
+/* Asked once in a process: the answer costs a fork, and does not change. */
+static bool kvm_works(void)
+{
+	static int known; /* 1: yes, -1: no */
+	if (!known)
+		known = kvm_probe(NULL) >= 0 ? 1 : -1;
+	return known > 0;
+}
+
 /* What the configuration leaves open. */
 static struct machine_config settle(const struct machine_config *c)
 {
 	struct machine_config mc = *c;
-	mc.kvm = false;
+	mc.kvm = !streq(c->accel, "tcg") && kvm_works();
 	mc.confine = c->confine && geteuid() == 0;
 	mc.uid = mc.gid = jail_uid();
 	mc.preload = c->assets->preload;
