@@ -282,6 +282,8 @@ static int delete_in_child(struct work *w, int answer_fd) {
 		return answer_error(answer_fd, &e);
 	if (c->has_record && ctr_load_cgroup(c, NULL) == 0 && c->cgroup)
 		kills = cgroup_oom_count(c->cgroup);
+	if (c->has_record && ctr_load_tier(c, false, NULL) == 0 && c->tier->oom_kills)
+		kills = MAX(kills, c->tier->oom_kills(&c->tc));
 	r = engine_delete(c, true, &e);
 	if (r < 0)
 		r = ctr_purge(c, &e);

@@ -114,6 +114,12 @@ struct tier_ops {
 	int (*update)(struct tier_container *c, const struct oci_resources *r, struct err *e);
 	/* Add members to an open JSON object in the shape of events' data, beyond what the cgroup tells. */
 	int (*stats)(struct tier_container *c, struct json_writer *w, struct err *e);
+	/* What the kernel behind the wall killed for want of memory so far, and a descriptor that becomes readable when there may be more (inotify; the
+	 * caller closes it). NULL: the container's cgroup on the host tells. */
+	int64_t (*oom_kills)(struct tier_container *c);
+	int (*oom_watch)(struct tier_container *c, struct err *e);
+	/* The processes behind the wall as lines like those of "ps -ef". NULL: they are the host's own. */
+	int (*processes)(struct tier_container *c, struct strbuf *out, struct err *e);
 	/* Let the process of a two-phase exec go on; an error of its execve comes back here. -ENOENT: no such exec_id. */
 	int (*exec_start)(struct tier_container *c, const char *exec_id, struct err *e);
 	/* Attach and detach mounts in a running container ("mounts add|remove"). */

@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "confine/cgroup.h"
 #include "spec/oci.h"
 #include "tier/tier.h"
 #include "tier/vm/agent/chan.h"
@@ -44,6 +45,8 @@ struct guest {
 	struct oci_spec *spec;
 	struct tier_container tc;
 	struct cgroup *cgroup;
+	struct cgroup_oom oom;
+	uint64_t oom_kills, oom_told;
 	struct proc *procs;
 	bool started;
 };
@@ -80,6 +83,9 @@ int guest_exec(struct agent *a, const struct agent_exec *q, pid_t *ret_pid, stru
 int guest_signal(struct agent *a, const struct agent_signal *q, struct err *e) MUST_CHECK;
 int guest_update(struct agent *a, const struct agent_update *q, struct err *e) MUST_CHECK;
 int guest_freeze(struct agent *a, const char *id, bool frozen, struct err *e) MUST_CHECK;
+/* Tell the host of processes that were killed for want of memory. */
+void guest_oom(struct agent *a, struct guest *g);
+int guest_processes(struct agent *a, const char *id, struct strbuf *out, struct err *e) MUST_CHECK;
 int guest_stats(struct agent *a, const char *id, struct strbuf *out, struct err *e) MUST_CHECK;
 /* A child is gone; remembers the status with whom it concerns. */
 void guest_reaped(struct agent *a, pid_t pid, int status);

@@ -9,6 +9,8 @@
 
 #include "cmd/agent/agent.h"
 #include "cmd/agent/wall.h"
+#include "engine/hookrun.h"
+#include "spec/state.h"
 #include "sys/fd.h"
 #include "wire/json.h"
 
@@ -184,6 +186,22 @@ static int no_op(struct tier_container *c, void *arg, struct err *e)
 	return 0;
 }
 
+/* startContainer, in the container's own first process. The others are the host's. */
+static int run_hooks(struct tier_container *c, enum oci_hook_point point, void *arg, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf state = STRBUF_INIT;
+	const struct oci_hooks *h = &c->spec->hooks[point];
+	struct oci_state s = { .version = c->spec->version, .id = c->id, .status = "created", .bundle = "/", .pid = getpid(), .annotations = &c->spec->annotations };
+	(void)arg;
+	int r = oci_state_write(&state, &s);
+	for (size_t i = 0; r >= 0 && i < h->n; i++) {
+		r = hook_run(c->spec, "/", point, &h->v[i], &state, e);
+		if (r < 0)
+			return err_wrap(e, r, "error running %s hook #%zu", oci_hook_point_names[point], i);
+	}
+	return r < 0 ? err_sys(e, r, "hooks") : 0;
+}
+
 int guest_create(struct agent *a, const struct agent_create *q, pid_t *ret_pid, struct err *e)
 {
 	struct proc_fds f;
@@ -195,6 +213,7 @@ int guest_create(struct agent *a, const struct agent_create *q, pid_t *ret_pid, 
 		return err_set(e, ENOMEM, "create");
 	}
 	g->tc.bundle_fd = g->tc.state_fd = -EBADF;
+	g->oom = (struct cgroup_oom)CGROUP_OOM_INIT;
 	g->next = a->guests;
 	a->guests = g;
 	struct proc *p = proc_new(g, NULL);
@@ -205,7 +224,7 @@ int guest_create(struct agent *a, const struct agent_create *q, pid_t *ret_pid, 
 		r = proc_open(p, q->terminal, &f, e);
 	if (r >= 0) {
 		struct tier_create_options o = { .stdio = { .console_socket = f.console[1], .terminal = -EBADF, .pidfd_socket = -EBADF }, .state_root_fd = -EBADF,
-			.created = no_op, .start_follows = true };
+			.created = no_op, .run_hooks = run_hooks, .start_follows = true };
 		struct create_call c = { g, &o };
 		r = with_stdio(&f, call_create, &c, e);
 		if (r >= 0) {
@@ -329,6 +348,21 @@ int guest_stats(struct agent *a, const char *id, struct strbuf *out, struct err 
 {
 	struct guest *g = guest_find(a, id);
 	return g ? wall_cgroup_stats(g, out, e) : err_set(e, ENOENT, "no container %s here", id ? id : "");
+}
+
+void guest_oom(struct agent *a, struct guest *g)
+{
+	struct proc *init = find_proc(g, NULL);
+	int64_t kills = g->oom.fd >= 0 ? cgroup_oom_read(&g->oom) : 0;
+	if (kills < 0) {
+		cgroup_oom_close(&g->oom);
+		kills = 0;
+	}
+	g->oom_kills += (uint64_t)kills;
+	if (g->oom_kills == g->oom_told || !init || !init->stream)
+		return;
+	chan_io(&a->ctl, init->stream, IO_OOM, NULL, 0, g->oom_kills);
+	g->oom_told = g->oom_kills;
 }
 
 void guest_reaped(struct agent *a, pid_t pid, int status)

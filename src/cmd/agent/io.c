@@ -188,6 +188,8 @@ void proc_pump(struct agent *a, struct proc *p)
 	/* What a dead process left in its pipes goes first; a full window delays the news until the host has caught up. */
 	bool stalled = (p->out >= 0 && p->unacked_out >= AGENT_WINDOW) || (p->err >= 0 && p->unacked_err >= AGENT_WINDOW) || chan_pending(&a->ctl) >= CTL_HIGH;
 	if (p->exited && !p->exit_sent && !stalled) {
+		if (!p->exec_id)
+			guest_oom(a, p->guest);
 		chan_io(&a->ctl, p->stream, IO_EXIT, NULL, 0, (uint64_t)(unsigned)p->status);
 		p->exit_sent = true;
 	}

@@ -12,7 +12,7 @@
 
 #include "cmd/agent/agent.h"
 
-enum { POLL_MAX = 4096, /* rows of one poll: three per process */ PORT_TRIES = 500, PORT_NAP_MS = 10 };
+enum { POLL_MAX = 4096, /* rows of one poll: three per process, one per container */ PORT_TRIES = 500, PORT_NAP_MS = 10 };
 
 /* init must not end: the kernel would panic, which the host could not tell from a crash. */
 static NORETURN void give_up(const char *what)
@@ -36,9 +36,12 @@ static void serve(struct agent *a)
 	nfds_t n = 0;
 	row[n++] = (struct pollfd){ a->ctl.fd, (short)(POLLIN | (chan_pending(&a->ctl) ? POLLOUT : 0)), 0 };
 	row[n++] = (struct pollfd){ a->sigfd, POLLIN, 0 };
-	for (struct guest *g = a->guests; g; g = g->next)
+	for (struct guest *g = a->guests; g; g = g->next) {
+		if (n < POLL_MAX)
+			row[n++] = (struct pollfd){ g->oom.fd, POLLIN, 0 };
 		for (struct proc *p = g->procs; p && n + 3 <= POLL_MAX; p = p->next)
 			n += proc_poll(a, p, row + n);
+	}
 	if (poll(row, n, -1) < 0 && errno != EINTR)
 		give_up("poll failed");
 	if (row[1].revents & POLLIN) {
@@ -57,9 +60,13 @@ static void serve(struct agent *a)
 		/* No host at the other end: between the saving of a template and a clone. The port has no event for its return. */
 		nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
 	}
-	for (struct guest *g = a->guests; g; g = g->next)
+	for (struct guest *g = a->guests; g; g = g->next) {
+		for (nfds_t i = 2; i < n; i++)
+			if (row[i].fd == g->oom.fd && row[i].revents)
+				guest_oom(a, g);
 		for (struct proc *p = g->procs; p; p = p->next)
 			proc_pump(a, p);
+	}
 	if (chan_flush(&a->ctl) < 0)
 		give_up("the control channel broke");
 }

@@ -123,6 +123,16 @@ static int do_stats(struct call *c, const union request *q, union reply *p, stru
 	return p->text.text.p ? 0 : err_set(e, ENOMEM, "stats");
 }
 
+static int do_processes(struct call *c, const union request *q, union reply *p, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	int r = guest_processes(c->a, q->ref.id, &b, e);
+	if (r < 0)
+		return r;
+	p->text.text = (struct pb_bytes){ arena_strndup(c->arena, strbuf_str(&b), b.len), b.len };
+	return p->text.text.p ? 0 : err_set(e, ENOMEM, "ps");
+}
+
 static int do_network(struct call *c, const union request *q, union reply *p, struct err *e)
 {
 	(void)c, (void)p;
@@ -155,6 +165,7 @@ static const struct method {
 	{ "Freeze", &agent_ref_desc, NULL, do_freeze, false },
 	{ "Thaw", &agent_ref_desc, NULL, do_thaw, false },
 	{ "Stats", &agent_ref_desc, &agent_text_desc, do_stats, false },
+	{ "Processes", &agent_ref_desc, &agent_text_desc, do_processes, false },
 	{ "Network", &agent_network_desc, NULL, do_network, false },
 	{ "Shutdown", NULL, NULL, do_shutdown, false },
 };

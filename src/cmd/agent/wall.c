@@ -16,6 +16,8 @@ int wall_cgroup_make(struct guest *g, struct err *e)
 		r = cgroup_create(g->cgroup, e);
 	if (r >= 0)
 		r = cgroup_apply(g->cgroup, &g->spec->resources, CGROUP_APPLY_NEW, e);
+	if (r >= 0)
+		r = cgroup_oom_open(g->cgroup, &g->oom, e);
 	return r < 0 ? err_wrap(e, r, "in the machine") : 0;
 }
 
@@ -45,6 +47,8 @@ void wall_cgroup_remove(struct guest *g)
 {
 	if (!g->cgroup)
 		return;
+	if (g->oom.fd >= 0)
+		cgroup_oom_close(&g->oom);
 	(void)!cgroup_remove(g->cgroup, NULL);
 	cgroup_free(g->cgroup);
 	g->cgroup = NULL;

@@ -129,12 +129,12 @@ static int64_t now_ms(void) {
 }
 
 /* Until the container ends: pidfd for its end, the cgroup's OOM source, the interval for statistics. */
-static int watch(struct ctr *c, int64_t interval, struct cgroup_oom *oom, struct err *e) {
-	int64_t next = now_ms() + interval;
+static int watch(struct ctr *c, int64_t interval, struct cgroup_oom *oom, int inside, struct err *e) {
+	int64_t next = now_ms() + interval, seen = inside >= 0 ? c->tier->oom_kills(&c->tc) : 0;
 	for (;;) {
-		struct pollfd p[2] = { { c->pidfd, POLLIN, 0 }, { oom->fd, POLLIN, 0 } };
+		struct pollfd p[3] = { { c->pidfd, POLLIN, 0 }, { oom->fd, POLLIN, 0 }, { inside, POLLIN, 0 } };
 		int64_t left = next - now_ms();
-		int n = poll(p, 2, left > 0 ? (int)MIN(left, (int64_t)INT32_MAX) : 0);
+		int n = poll(p, 3, left > 0 ? (int)MIN(left, (int64_t)INT32_MAX) : 0);
 		if (n < 0 && errno != EINTR)
 			return err_sys(e, errno, "poll");
 		if (n > 0 && p[1].revents) {
@@ -143,6 +143,12 @@ static int watch(struct ctr *c, int64_t interval, struct cgroup_oom *oom, struct
 				print_oom(c->rec.id);
 			if (kills < 0)
 				cgroup_oom_close(oom);
+		}
+		if (n > 0 && (p[2].revents || (inside >= 0 && p[0].revents))) {
+			char drop[4096];
+			(void)!read(inside, drop, sizeof(drop));
+			for (int64_t kills = c->tier->oom_kills(&c->tc); seen < kills; seen++)
+				print_oom(c->rec.id);
 		}
 		if (n > 0 && p[0].revents)
 			return 0;
@@ -182,7 +188,8 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
 	if (cgroup_active(c->cgroup) && cgroup_oom_open(c->cgroup, &oom, &no_oom) < 0)
 		engine_debug(&cli->eng, "events: %s", err_msg(&no_oom));
 	err_clear(&no_oom);
-	r = watch(c, interval, &oom, e);
+	_cleanup_close_ int inside = c->tier->oom_watch ? c->tier->oom_watch(&c->tc, e) : -EBADF;
+	r = inside < 0 && c->tier->oom_watch ? inside : watch(c, interval, &oom, inside, e);
 	if (oom.fd >= 0)
 		cgroup_oom_close(&oom);
 	return r;

@@ -121,6 +121,18 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
 	}
 	if (format && !streq(format, "json") && !streq(format, "table"))
 		return err_set(e, EINVAL, "invalid format option \"%s\": table or json", format);
+	r = ctr_load_tier(c, false, e);
+	if (r < 0)
+		return r;
+	if (c->tier->processes && !(format && streq(format, "json"))) { /* json is for engines, which look the pids up in the host's /proc */
+		_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+		if (argc > 1)
+			return err_set(e, EOPNOTSUPP, "options are for the host's ps, which does not see into a container of tier %s", c->tier->name);
+		r = c->tier->processes(&c->tc, &b, e);
+		if (r == 0)
+			fputs(strbuf_str(&b), stdout);
+		return r;
+	}
 	r = ctr_load_cgroup(c, e);
 	if (r < 0)
 		return r;

@@ -88,3 +88,10 @@ int control_send(int fd, uint32_t stream, const char *method, const struct pb_de
 	r = fd_write_all(fd, b.s + 1, b.len - 1);
 	return r < 0 ? err_sys(e, r, "%s request", method) : 0;
 }
+
+void vm_oom_write(int state_fd, uint64_t n)
+{
+	char b[32];
+	int k = snprintf(b, sizeof b, "%llu\n", (unsigned long long)n);
+	(void)!file_replace_at(state_fd, MONITOR_OOM, b, (size_t)k, 0600, false); /* a directory that is gone has no container */
+}

@@ -322,3 +322,10 @@ void control_ended(struct monitor *m, struct relay *r)
 	if (ttrpc_put_response(&r->client->ch.out, r->client_stream, &agent_io_desc, &io) < 0 || chan_flush(&r->client->ch) < 0)
 		r->client->dead = true;
 }
+
+void control_oom(struct monitor *m, struct relay *r)
+{
+	(void)m;
+	if (r->client)
+		chan_io(&r->client->ch, r->client_stream, IO_OOM, NULL, 0, r->oom_kills);
+}

@@ -16,6 +16,10 @@ unsigned control_poll(struct monitor *m, struct pollfd *ret, unsigned max);
 void vm_control_serve(struct monitor *m, const struct pollfd *rows, unsigned n);
 void control_response(struct monitor *m, const struct ttrpc_frame *f);
 void control_ended(struct monitor *m, struct relay *r);
+void control_oom(struct monitor *m, struct relay *r);
+
+/* Keep the number of OOM kills in the container's state directory, where "events" and the engine look for it. */
+void vm_oom_write(int state_fd, uint64_t n);
 
 /* ---- in the runtime's commands ---- */
 /* Connect to the monitor of the container whose state directory this is; a blocking socket. -ENOENT, -ECONNREFUSED: it is gone. */

@@ -66,6 +66,8 @@ static void frame(struct vm_proxy *p, const struct ttrpc_frame *f)
 	struct pb_bytes payload;
 	struct agent_io io;
 	if (f->type == TTRPC_DATA) {
+		if (pb_decode(&agent_io_desc, &a, f->data, f->n, &io, NULL) >= 0 && io.kind == IO_OOM)
+			vm_oom_write(p->c->state_fd, io.n);
 		tell(p, 0, "");
 		return;
 	}

@@ -72,6 +72,31 @@ static void linux_part(struct json_writer *w, const struct json *o, bool member)
 	jw_object_end(w);
 }
 
+/* Those whose program is the container's own and runs right before the user's. */
+static void hooks(struct json_writer *w, const struct json *o)
+{
+	const struct json *start = json_get(o, "startContainer");
+	jw_object(w);
+	if (start) {
+		jw_key(w, "startContainer");
+		jw_value(w, start);
+	}
+	jw_object_end(w);
+}
+
+/* For the state that hooks see. Those of runtimes were acted on already. */
+static void annotations(struct json_writer *w, const struct json *o)
+{
+	jw_object(w);
+	for (struct json *m = json_first(o); m; m = m->next) {
+		if (str_has_prefix(m->key, "run.oci.") || str_has_prefix(m->key, "dev.tierce."))
+			continue;
+		jw_key(w, m->key);
+		jw_value(w, m);
+	}
+	jw_object_end(w);
+}
+
 static void process_part(struct json_writer *w, const struct json *o)
 {
 	jw_object(w);
@@ -204,13 +229,17 @@ int guestconf_write(const struct oci_spec *s, const struct guest_shares *shares,
 	jw_init(&w, out, 0);
 	jw_object(&w);
 	for (struct json *m = json_first(s->json); m; m = m->next) {
-		if (streq(m->key, "hooks") || streq(m->key, "root") || streq(m->key, "annotations"))
+		if (streq(m->key, "root"))
 			continue;
 		jw_key(&w, m->key);
 		if (streq(m->key, "linux"))
 			linux_part(&w, m, shares->member);
 		else if (streq(m->key, "process"))
 			process_part(&w, m);
+		else if (streq(m->key, "hooks"))
+			hooks(&w, m);
+		else if (streq(m->key, "annotations"))
+			annotations(&w, m);
 		else if (streq(m->key, "mounts"))
 			mounts(&w, s, shares);
 		else

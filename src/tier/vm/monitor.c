@@ -238,8 +238,16 @@ static void agent_data(struct monitor *m, const struct ttrpc_frame *f)
 	if (pb_decode(&agent_io_desc, &a, f->data, f->n, &io, NULL) < 0)
 		return;
 	for (struct relay *r = m->relays; r; r = r->next)
-		if (r->stream == f->stream)
+		if (r->stream == f->stream) {
 			relay_io(r, &io);
+			if (r->oom_kills == r->oom_told)
+				continue;
+			r->oom_told = r->oom_kills;
+			if (r == m->init)
+				vm_oom_write(m->c->state_fd, r->oom_kills);
+			else
+				control_oom(m, r);
+		}
 }
 
 static void agent_frames(struct monitor *m)

@@ -10,6 +10,7 @@
 
 #define MONITOR_SERVICE "tierce.vm.v1"
 #define MONITOR_SOCKET "vm.sock"
+#define MONITOR_OOM "vm.oom"       /* processes killed for want of memory, a number */
 #define MONITOR_REASON "vm.reason" /* why a machine died, one line */
 
 struct monitor_config {

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -199,8 +200,8 @@ static int create(struct tier_container *c, struct tier_create_options *o, struc
 		return r;
 	if (!c->spec->has_process)
 		return err_set(e, EINVAL, "config.json: no process");
-	if (c->spec->hooks[OCI_HOOK_CREATE_CONTAINER].n || c->spec->hooks[OCI_HOOK_START_CONTAINER].n)
-		return err_set(e, EOPNOTSUPP, "hooks createContainer and startContainer cannot run in a virtual machine");
+	if (c->spec->hooks[OCI_HOOK_CREATE_CONTAINER].n)
+		return err_set(e, EOPNOTSUPP, "hooks createContainer: a program of the host cannot run in namespaces inside of a virtual machine; createRuntime and startContainer can");
 	if (o->stdio.preserve_fds || o->stdio.listen_fds)
 		return err_set(e, EOPNOTSUPP, "--preserve-fds, LISTEN_FDS: open files cannot be passed into a virtual machine");
 	_cleanup_assets_ struct assets assets = { 0 };
@@ -329,9 +330,38 @@ static int stats(struct tier_container *c, struct json_writer *w, struct err *e)
 	return 0;
 }
 
+static int64_t oom_kills(struct tier_container *c)
+{
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	uint64_t n;
+	if (file_read_at(c->state_fd, MONITOR_OOM, &b, 64) < 0)
+		return 0; /* written with the first */
+	b.s[strcspn(strbuf_str(&b), "\n")] = 0;
+	return parse_u64(b.s, &n) < 0 ? -EBADMSG : (int64_t)MIN(n, (uint64_t)INT64_MAX);
+}
+
+static int oom_watch(struct tier_container *c, struct err *e)
+{
+	_cleanup_close_ int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (fd < 0 || inotify_add_watch(fd, c->state_dir, IN_MOVED_TO) < 0) /* the file appears by rename */
+		return err_sys(e, errno, "watch %s", c->state_dir);
+	return TAKE_FD(fd);
+}
+
+static int processes(struct tier_container *c, struct strbuf *out, struct err *e)
+{
+	_cleanup_arena_ struct arena a = ARENA_INIT;
+	_cleanup_strbuf_ struct strbuf keep = STRBUF_INIT;
+	struct agent_text t;
+	int r = control_call(c->state_fd, "Processes", &agent_ref_desc, &(struct agent_ref){ c->id, NULL }, &agent_text_desc, &t, &a, &keep, e);
+	if (r >= 0 && strbuf_add(out, t.text.p, t.text.n) < 0)
+		r = err_set(e, ENOMEM, "ps");
+	return r;
+}
+
 static int destroy(struct tier_container *c, struct err *e)
 {
-	static const char *const files[] = { MONITOR_SOCKET, MONITOR_REASON };
+	static const char *const files[] = { MONITOR_SOCKET, MONITOR_REASON, MONITOR_OOM };
 	(void)e;
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(c->state_fd, files[i], 0);
@@ -339,4 +369,5 @@ static int destroy(struct tier_container *c, struct err *e)
 }
 
 const struct tier_ops tier_vm = { .name = "vm", .probe = probe, .create = create, .start = start, .exec = vm_exec, .signal = signal_it, .pause = pause_it,
-	.resume = resume, .update = update, .stats = stats, .exec_start = exec_start, .destroy = destroy };
+	.resume = resume, .update = update, .stats = stats, .oom_kills = oom_kills, .oom_watch = oom_watch, .processes = processes, .exec_start = exec_start,
+	.destroy = destroy };

@@ -126,6 +126,9 @@ void relay_io(struct relay *r, const struct agent_io *io)
 		r->status = (int)io->n;
 		r->exit_ms = relay_now_ms();
 		break;
+	case IO_OOM:
+		r->oom_kills = io->n;
+		break;
 	default:
 		break;
 	}

@@ -20,6 +20,7 @@ struct relay {
 	uint64_t unacked_in;
 	bool exited;
 	int status;
+	uint64_t oom_kills, oom_told;
 	int64_t exit_ms;       /* when the end was told, for the bound on flushing */
 	struct client *client; /* who waits for the end of an exec */
 	uint32_t client_stream;

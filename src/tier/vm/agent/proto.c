@@ -31,4 +31,3 @@ PB_DESC_LOCAL(link_desc, agent_link, PB_F(1, PB_STR, struct agent_link, name), P
 	PB_R(4, PB_STR, struct agent_link, addresses), PB_RM(5, struct agent_link, routes, &route_desc));
 PB_DESC(agent_network_desc, agent_network, PB_RM(1, struct agent_network, links, &link_desc));
 PB_DESC(agent_io_desc, agent_io, PB_F(1, PB_U64, struct agent_io, kind), PB_F(2, PB_BYTES, struct agent_io, data), PB_F(3, PB_U64, struct agent_io, n));
-PB_DESC(agent_event_desc, agent_event, PB_F(1, PB_U64, struct agent_event, kind), PB_F(2, PB_STR, struct agent_event, id), PB_F(3, PB_U64, struct agent_event, count));

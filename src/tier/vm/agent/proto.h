@@ -68,14 +68,11 @@ enum agent_io_kind {
 	IO_ACK_IN, IO_ACK_OUT, IO_ACK_ERR,  /* n bytes are through */
 	IO_EXIT,                            /* n: wait status; nothing follows */
 	IO_HANGUP,                          /* the host's terminal is gone */
+	IO_OOM,                             /* on an init's stream: n processes of the container were killed for want of memory so far */
 };
 struct agent_io { uint64_t kind; struct pb_bytes data; uint64_t n; };
 
-/* Events: one stream per connection. */
-enum agent_event_kind { EVENT_OOM = 1 };
-struct agent_event { uint64_t kind; const char *id; uint64_t count; };
-
 extern const struct pb_desc agent_hello_desc, agent_wake_desc, agent_woken_desc, agent_create_desc, agent_pid_desc, agent_exec_desc, agent_ref_desc,
-	agent_signal_desc, agent_resize_desc, agent_update_desc, agent_text_desc, agent_network_desc, agent_io_desc, agent_event_desc;
+	agent_signal_desc, agent_resize_desc, agent_update_desc, agent_text_desc, agent_network_desc, agent_io_desc;
 
 #endif
