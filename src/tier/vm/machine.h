@@ -56,6 +56,8 @@ struct hypervisor {
 	bool (*prepared)(const struct machine_config *c); /* there is one */
 	/* Drop the template: a clone of it did not come to life. */
 	void (*discard)(const struct machine_config *c);
+	/* Have the guest give up `bytes` of its memory; NULL: it has no balloon. The guest does so as it can, and takes it back rather than kill. */
+	int (*balloon)(struct machine *m, uint64_t bytes, struct err *e);
 };
 extern const struct hypervisor hypervisor_builtin, hypervisor_qemu;
 

@@ -136,6 +136,7 @@ static int set_uid(const struct parse *p)
 	return r;
 }
 
+static int set_balloon(const struct parse *p) { p->c->balloon = true; return 0; }
 static int set_rng(const struct parse *p) { p->c->rng = true; return 0; }
 static int set_show_filters(const struct parse *p) { p->c->show_filters = true; return 0; }
 static int set_probe(const struct parse *p) { p->c->probe = true; return 0; }
@@ -157,6 +158,7 @@ static const struct { const char *name, *value, *help; int (*set)(const struct p
 	{ "--tap", "FD", "virtio-net over a tap device", set_tap },
 	{ "--mac", "ADDRESS", "hardware address of the interface", set_mac },
 	{ "--net-rate", "BYTES", "limit of the interface in each direction, each second", set_net_rate },
+	{ "--balloon", NULL, "virtio-balloon; pages that the guest reports free go back to the host", set_balloon },
 	{ "--rng", NULL, "virtio-rng", set_rng },
 	{ "--uid", "N", "jail: this user, an empty root; namespaces are the caller's", set_uid },
 	{ "--show-filters", NULL, "print the host calls that each class of threads may make, and why", set_show_filters },

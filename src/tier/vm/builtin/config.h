@@ -28,7 +28,7 @@ struct vmm_config {
 	int tap;
 	uint64_t net_bytes_per_s;
 	uint8_t mac[6];
-	bool rng;
+	bool balloon, rng;
 	bool jail;
 	uint32_t uid, gid;
 	bool show_filters, probe;

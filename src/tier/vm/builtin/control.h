@@ -10,6 +10,7 @@ enum vmm_op {
 	VMM_PAUSE,
 	VMM_RESUME,
 	VMM_SNAPSHOT,   /* of a paused machine; brings the memory file's descriptor (empty, of the memory's size); the state follows in parts */
+	VMM_BALLOON,    /* value: bytes that the guest shall give up; the answer's value: bytes that it has given up so far */
 	VMM_STOP,
 };
 struct vmm_request { uint32_t op, zero; uint64_t value; };

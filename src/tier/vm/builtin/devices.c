@@ -155,6 +155,9 @@ int devices_make(struct vmm *m, struct err *e)
 			return err_wrap(e, r, "disk %u", i);
 	if (m->c->tap >= 0 && ((r = make_net(m, &d, e)) < 0 || (r = add(m, d, e)) < 0))
 		return err_wrap(e, r, "network interface");
+	struct virtio_balloon_options balloon = { .deflate_on_oom = true, .reporting = true, .stats = true };
+	if (m->c->balloon && ((r = virtio_balloon_new(&m->virtio, m->n_slots, &balloon, &m->balloon, e)) < 0 || (r = add(m, m->balloon, e)) < 0))
+		return err_wrap(e, r, "balloon");
 	if (m->c->rng && ((r = virtio_rng_new(&m->virtio, m->n_slots, NULL, &d, e)) < 0 || (r = add(m, d, e)) < 0))
 		return err_wrap(e, r, "random numbers");
 	return 0;

@@ -8,70 +8,66 @@
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "base/macro.h"
 #include "tier/vm/builtin/say.h"
+#include "tier/vm/virtio/hostcalls.h"
 
-enum { V = 1 << FILTER_VCPU, D = 1 << FILTER_DEVICE, A = 1 << FILTER_API, CODE_MAX = 512 };
+enum { V = 1 << FILTER_VCPU, D = 1 << FILTER_DEVICE, A = 1 << FILTER_API, CODE_MAX = 512, PROT_EXEC_BIT = 4 };
 
-struct rule { int nr; const char *name; unsigned classes; const char *why; };
-#define R(name, classes, why) { SYS_##name, #name, classes, why }
+/* A call may have several rows: one for each reason. */
+struct rule { int nr; const char *name; unsigned classes; const char *who, *why; };
+#define R(name, classes, who, why) { SYS_##name, #name, classes, who, why }
+#define OF_DEVICES(name, who, why) OF_DEVICES_(name, who, why)
+#define OF_DEVICES_(name, who, why) R(name, D, who, why),
+#define OF_CPUS(name, who, why) R(name, V, who, why),
 static const struct rule rules[] = {
-	R(ioctl, V | D | A, "KVM: the requests listed below; a disk's or tap's own for devices"),
-	R(futex, V | D | A, "locks"),
-	R(write, V | D | A, "eventfds: interrupt lines, calls to another thread; the console"),
-	R(read, D | A, "eventfds, timers, frames of a tap, the control socket"),
-	R(exit_group, V | D | A, "the machine's end"),
-	R(rt_sigreturn, V | D | A, "back from the signal that stops processors"),
-	R(epoll_ctl, D | A, "watch a descriptor"),
-	R(epoll_wait, D, "the loop"),
-	R(epoll_pwait, D, "the loop, as newer C libraries call it"),
-	R(recvmsg, D | A, "bytes of a port; a request of the control socket"),
-	R(sendmsg, D | A, "bytes to a port; an answer"),
-	R(recvfrom, D, "bytes of a socket"),
-	R(sendto, D, "bytes to a socket"),
-	R(writev, D, "frames to a tap"),
-	R(pread64, A, "the file of a snapshot"),
-	R(preadv, D, "a disk's file"),
-	R(pwritev, D, "a disk's file"),
-	R(fdatasync, D, "a guest's flush of its disk"),
-	R(fallocate, D, "discard, write zeroes"),
-	R(madvise, D | A, "balloon: give pages back"),
-	R(getrandom, D, "virtio-rng"),
-	R(timerfd_settime, D, "rate limiters"),
-	R(clock_gettime, D | A, "rate limiters, where the vDSO has no clock"),
-	R(socket, D, "vsock: a connection of the guest's to a socket of the host"),
-	R(connect, D, "vsock: the same"),
-	R(accept4, D, "vsock: a connection from the host"),
-	R(shutdown, D, "vsock: half-closed connections"),
-	R(close, D | A, "vsock: the end of a connection; the file of a snapshot"),
-	R(brk, V | D | A, "memory of the C library"),
-	R(mmap, V | D | A, "memory of the C library; the file of a snapshot (never executable)"),
-	R(munmap, V | D | A, "the same"),
-	R(mremap, D | A, "the same"),
-	R(mprotect, D | A, "the same (never executable)"),
-	R(newfstatat, A, "size of a snapshot's file"),
-	R(poll, D | A, "the control socket; the last replies of the file server before a snapshot; is a vsock's socket closed"),
-	R(tgkill, V | D | A, "stop the processors for a pause"),
-	R(getpid, A, "the same"),
-	R(rt_sigprocmask, V | D | A, "the same"),
+	R(ioctl, V | A, "kvm", "the requests listed below"),
+	R(write, V | D, "lines, pokes", "eventfds: an interrupt, a note for the device thread; the console; a last word"),
+	R(write, A, "pause", "eventfds: a note for the device thread; a last word"),
+	R(futex, V | D | A, "pause", "stand still, go on"),
+	R(exit_group, V | D | A, "all", "the machine's end"),
+	R(rt_sigreturn, V | D | A, "pause", "back from the signal that stops processors"),
+	R(epoll_wait, D, "loop", "what is ready"),
+	R(epoll_pwait, D, "loop", "the same, as newer C libraries call it"),
+	R(epoll_ctl, D, "loop", "watch a descriptor"),
+	R(read, D, "loop", "doorbells and notes"),
+	R(poll, A, "control", "wait for a request"),
+	R(recvmsg, A, "control", "a request"),
+	R(sendmsg, A, "control", "an answer"),
+	R(close, A, "snapshot", "the memory file"),
+	R(tgkill, A, "pause", "take processors out of the guest"),
+	R(getpid, A, "pause", "the same"),
+	R(rt_sigprocmask, A, "pause", "the same"),
+	R(newfstatat, A, "snapshot", "size of the memory file"),
+	R(brk, A, "snapshot", "malloc"),
+	R(mmap, A, "snapshot", "malloc; the memory file, never executable"),
+	R(munmap, A, "snapshot", "the same"),
+	R(mremap, A, "snapshot", "malloc"),
+	VIRTIO_CALLS_DEVICE(OF_DEVICES)
+	VIRTIO_CALLS_CPU(OF_CPUS)
 };
 
-/* Requests of ioctl(2) by class. */
-struct request { uint32_t nr; const char *name; unsigned classes; const char *why; };
-#define Q(name, classes, why) { (uint32_t)name, #name, classes, why }
-static const struct request requests[] = {
+/* Calls that may have these values only in one of their arguments. */
+struct value { int nr; unsigned arg; uint32_t v; const char *name; unsigned classes; const char *why; };
+#define Q(name, classes, why) { SYS_ioctl, 1, (uint32_t)name, #name, classes, why }
+static const struct value values[] = {
 	Q(KVM_RUN, V, "enter the guest"),
 	Q(TUNSETOFFLOAD, D, "what the guest's driver accepts of a tap"),
 	Q(KVM_GET_REGS, A, "snapshot"), Q(KVM_GET_SREGS, A, "snapshot"), Q(KVM_GET_MSRS, A, "snapshot"), Q(KVM_GET_MSR_INDEX_LIST, A, "snapshot"),
 	Q(KVM_GET_LAPIC, A, "snapshot"), Q(KVM_GET_XSAVE, A, "snapshot"), Q(KVM_GET_XCRS, A, "snapshot"), Q(KVM_GET_MP_STATE, A, "snapshot"),
 	Q(KVM_GET_VCPU_EVENTS, A, "snapshot"), Q(KVM_GET_DEBUGREGS, A, "snapshot"), Q(KVM_GET_IRQCHIP, A, "snapshot"), Q(KVM_GET_CLOCK, A, "snapshot"),
-	Q(KVM_KVMCLOCK_CTRL, A, "tell the guest's watchdogs of a pause"),
+	{ SYS_madvise, 2, MADV_DONTNEED, "MADV_DONTNEED", D, "pages that the guest gave up" },
+	{ SYS_madvise, 2, MADV_REMOVE, "MADV_REMOVE", D, "the same, of a shared file" },
+	{ SYS_socket, 0, AF_UNIX, "AF_UNIX", D, "connections of the guest" },
 };
 
 static const char *const class_names[] = { "vcpu", "device", "api" };
@@ -122,14 +118,23 @@ static void land(struct code *c, unsigned at)
 		c->v[at].jf = (uint8_t)(c->n - at - 1);
 }
 
-/* Processors may only run; device threads may not reach KVM at all; requests have 32 bits, the rest of the word is the kernel's to ignore. */
-static void ioctl_rule(struct code *c, enum filter_class class)
+static bool has_values(int nr)
 {
-	unsigned at = unless(c, SYS_ioctl);
-	LOAD(c, args[1]);
-	for (size_t i = 0; i < ARRAY_SIZE(requests); i++)
-		if (requests[i].classes & 1u << class)
-			allow_if(c, requests[i].nr);
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+		if (values[i].nr == nr)
+			return true;
+	return false;
+}
+
+/* The kernel looks at the low 32 bits of these arguments. */
+static void value_rule(struct code *c, int nr, enum filter_class class)
+{
+	unsigned at = unless(c, (uint32_t)nr);
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+		if (values[i].nr == nr && values[i].classes >> class & 1) {
+			LOAD(c, args[values[i].arg]);
+			allow_if(c, values[i].v);
+		}
 	emit(c, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_TRAP);
 	land(c, at);
 }
@@ -138,10 +143,21 @@ static void no_exec_rule(struct code *c, int nr)
 {
 	unsigned at = unless(c, (uint32_t)nr);
 	LOAD(c, args[2]);
-	emit(c, BPF_JMP | BPF_JSET | BPF_K, 0, 1, 4 /* PROT_EXEC */);
+	emit(c, BPF_JMP | BPF_JSET | BPF_K, 0, 1, PROT_EXEC_BIT);
 	emit(c, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_TRAP);
 	emit(c, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW);
 	land(c, at);
+}
+
+/* Only the first of a call's rows counts. */
+static bool first_row(size_t i, enum filter_class class)
+{
+	if (!(rules[i].classes >> class & 1))
+		return false;
+	for (size_t k = 0; k < i; k++)
+		if (rules[k].nr == rules[i].nr && rules[k].classes >> class & 1)
+			return false;
+	return true;
 }
 
 static void build(struct code *c, enum filter_class class)
@@ -152,11 +168,11 @@ static void build(struct code *c, enum filter_class class)
 	emit(c, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_PROCESS);
 	LOAD(c, nr);
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
-		if (!(rules[i].classes & 1u << class))
+		if (!first_row(i, class))
 			continue;
-		if (rules[i].nr == SYS_ioctl)
-			ioctl_rule(c, class);
-		else if (rules[i].nr == SYS_mmap || rules[i].nr == SYS_mprotect)
+		if (has_values(rules[i].nr))
+			value_rule(c, rules[i].nr, class);
+		else if (rules[i].nr == SYS_mmap)
 			no_exec_rule(c, rules[i].nr);
 		else
 			allow_if(c, (uint32_t)rules[i].nr);
@@ -181,13 +197,13 @@ void filter_print(FILE *out)
 	for (unsigned class = 0; class < FILTER_CLASSES; class++) {
 		unsigned n = 0;
 		for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
-			n += rules[i].classes >> class & 1;
+			n += first_row(i, class);
 		fprintf(out, "%s: %u host calls\n", class_names[class], n);
 		for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
 			if (rules[i].classes >> class & 1)
-				fprintf(out, "  %-16s %s\n", rules[i].name, rules[i].why);
-		for (size_t i = 0; i < ARRAY_SIZE(requests); i++)
-			if (requests[i].classes >> class & 1)
-				fprintf(out, "  ioctl %-24s %s\n", requests[i].name, requests[i].why);
+				fprintf(out, "  %-16s %-22s %s\n", rules[i].name, rules[i].who, rules[i].why);
+		for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+			if (values[i].classes >> class & 1)
+				fprintf(out, "  only             %-22s %s\n", values[i].name, values[i].why);
 	}
 }

@@ -82,6 +82,7 @@ static void write_words(struct words *w, const struct machine_config *c, const c
 	word(w, "--port=" AGENT_PORT ":%d", FD_CTL);
 	word(w, "--port=" AGENT_FUSE_PORT ":%d", FD_FUSE);
 	word(w, "--disk=%d", FD_DISK);
+	word(w, "--balloon");
 	if (builtin_net()) {
 		word(w, "--tap=%d", FD_TAP);
 		if (c->mac)

@@ -15,7 +15,7 @@
 #include "tier/vm/probe.h"
 #include "tier/vm/templates.h"
 
-enum { LAYOUT = 1 /* raise when the machine's devices or the state's format change */, BOOT_MS = 180000, CALL_MS = 60000 };
+enum { LAYOUT = 2 /* raise when the machine's devices or the state's format change */, BOOT_MS = 180000, CALL_MS = 60000 };
 
 static int probe(struct err *e)
 {
@@ -146,4 +146,9 @@ static void discard(const struct machine_config *c)
 	templates_remove(&kind, &mc);
 }
 
-const struct hypervisor hypervisor_builtin = { "builtin", probe, start, builtin_stop, prepare, prepared, discard };
+static int balloon(struct machine *m, uint64_t bytes, struct err *e)
+{
+	return vmm_call(m->qmp_fd, VMM_BALLOON, bytes, -EBADF, NULL, CALL_MS, e);
+}
+
+const struct hypervisor hypervisor_builtin = { "builtin", probe, start, builtin_stop, prepare, prepared, discard, balloon };

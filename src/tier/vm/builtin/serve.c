@@ -9,6 +9,7 @@
 #include "tier/vm/builtin/ram.h"
 #include "tier/vm/builtin/snapshot.h"
 #include "tier/vm/builtin/vmm.h"
+#include "tier/vm/virtio/devices.h"
 
 struct call { struct vmm *m; struct vmm_request q; int fd; struct vmm_answer a; struct strbuf *bytes; };
 
@@ -56,6 +57,31 @@ static int do_snapshot(struct call *c, struct err *e)
 	return r;
 }
 
+struct wish { struct virtio_device *d; uint64_t bytes, given; };
+
+static void wish(void *arg)
+{
+	struct wish *w = arg;
+	struct balloon_stats s;
+	virtio_balloon_set(w->d, w->bytes);
+	virtio_balloon_stats(w->d, &s);
+	w->given = s.actual;
+}
+
+static int do_balloon(struct call *c, struct err *e)
+{
+	struct wish w = { c->m->balloon, c->q.value, 0 };
+	if (!w.d)
+		return err_set(e, EOPNOTSUPP, "the machine has no balloon");
+	if (w.bytes > c->m->c->memory)
+		return err_set(e, ERANGE, "balloon of %llu bytes: the machine has %llu", (unsigned long long)w.bytes, (unsigned long long)c->m->c->memory);
+	if (c->m->paused)
+		return err_set(e, EBUSY, "balloon: the machine is paused");
+	loop_call(&c->m->loop, wish, &w);
+	c->a.value = w.given;
+	return 0;
+}
+
 static NORETURN void stop(void)
 {
 	_exit(0);
@@ -69,7 +95,8 @@ static int do_stop(struct call *c, struct err *e)
 }
 
 static int (*const ops[])(struct call *c, struct err *e) = {
-	[VMM_PING] = do_ping, [VMM_PAUSE] = do_pause, [VMM_RESUME] = do_resume, [VMM_SNAPSHOT] = do_snapshot, [VMM_STOP] = do_stop,
+	[VMM_PING] = do_ping, [VMM_PAUSE] = do_pause, [VMM_RESUME] = do_resume, [VMM_SNAPSHOT] = do_snapshot, [VMM_BALLOON] = do_balloon,
+	[VMM_STOP] = do_stop,
 };
 
 /* One request with at most one descriptor. */
@@ -98,7 +125,7 @@ static int answer(int sock, struct call *c, int status, const struct err *e)
 	if (status < 0) {
 		n = MIN(strlen(err_msg(e)), sizeof head - sizeof c->a);
 		memcpy(head + sizeof c->a, err_msg(e), n);
-	} else
+	} else if (c->q.op == VMM_SNAPSHOT)
 		c->a.value = c->bytes->len;
 	c->a.len = (uint32_t)n;
 	memcpy(head, &c->a, sizeof c->a);

@@ -30,6 +30,7 @@ struct vmm {
 	struct vcpu_host vcpus;
 	struct vmm_slot slot[VMM_SLOTS_MAX];
 	unsigned n_slots;
+	struct virtio_device *balloon; /* NULL: none */
 	int poke_fd;
 	_Atomic uint32_t poked;      /* bit per slot */
 	struct vcpu cpu[VMM_CPUS_MAX];

@@ -68,4 +68,4 @@ static void discard(const struct machine_config *c)
 	templates_remove(&template_qemu, &mc);
 }
 
-const struct hypervisor hypervisor_qemu = { "qemu", probe, start, qemu_stop, prepare, prepared, discard };
+const struct hypervisor hypervisor_qemu = { "qemu", probe, start, qemu_stop, prepare, prepared, discard, NULL };
