@@ -23,7 +23,7 @@ enum { OPT_ROOTFS = 256, OPT_STRACE, OPT_STRACE_JSON, OPT_STRACE_FILE, OPT_SHOW_
 	OPT_UNCONFINED, OPT_CONFIG, OPT_CONTROL, OPT_READY, OPT_STATS, OPT_READONLY, OPT_QUIET, OPT_HELP };
 static const struct option_row rows[] = {
 	{ { "rootfs", 1, NULL, OPT_ROOTFS }, "DIR", "root file system of the container" },
-	{ { "overlay", 0, NULL, OPT_OVERLAY }, NULL, "changes to the rootfs stay in memory" },
+	{ { "overlay", 1, NULL, OPT_OVERLAY }, "memory|self", "changes to the rootfs are dropped at the end; self: large files use its disk" },
 	{ { "read-only", 0, NULL, OPT_READONLY }, NULL, "mount the rootfs read-only" },
 	{ { "cwd", 1, NULL, OPT_CWD }, "DIR", "working directory inside" },
 	{ { "env", 1, NULL, OPT_ENV }, "NAME=VALUE", "environment variable (repeatable)" },
@@ -107,7 +107,13 @@ int main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "+", opts, NULL)) != -1) {
 		switch (c) {
 		case OPT_ROOTFS: o.rootfs = optarg; break;
-		case OPT_OVERLAY: o.overlay = true; break;
+		case OPT_OVERLAY:
+			o.overlay = streq(optarg, "memory") ? OVERLAY_MEMORY : streq(optarg, "self") ? OVERLAY_SELF : OVERLAY_NONE;
+			if (!o.overlay) {
+				fprintf(stderr, "tierce-sentry: --overlay takes memory or self, not \"%s\"\n", optarg);
+				return 125;
+			}
+			break;
 		case OPT_READONLY: o.rootfs_readonly = true; break;
 		case OPT_CWD: o.cwd = optarg; break;
 		case OPT_ENV: strv_push(&env, &n_env, optarg); break;

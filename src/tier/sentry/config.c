@@ -110,12 +110,16 @@ static int record(struct build *b, const char *key, size_t n, const char *v)
 	const char **s = IS("rootfs") ? &o->rootfs : IS("cwd") ? &o->cwd : IS("hostname") ? &o->hostname : IS("domainname") ? &o->domainname : NULL;
 	if (s)
 		return (*s = arena_strdup(b->a, v)) ? 0 : -ENOMEM;
+	if (IS("overlay")) {
+		o->overlay = !strcmp(v, "memory") ? OVERLAY_MEMORY : !strcmp(v, "self") ? OVERLAY_SELF : OVERLAY_NONE;
+		return o->overlay ? 0 : -EINVAL;
+	}
 	uint32_t *u = IS("uid") ? &o->uid : IS("gid") ? &o->gid : IS("umask") ? &o->umask : NULL;
 	if (u) {
 		*u = (uint32_t)strtoul(v, NULL, 10);
 		return 0;
 	}
-	bool *f = IS("readonly") ? &o->rootfs_readonly : IS("nnp") ? &o->no_new_privs : IS("terminal") ? &o->terminal : IS("overlay") ? &o->overlay : NULL;
+	bool *f = IS("readonly") ? &o->rootfs_readonly : IS("nnp") ? &o->no_new_privs : IS("terminal") ? &o->terminal : NULL;
 	if (f)
 		*f = true;
 	return f ? 0 : -EINVAL;

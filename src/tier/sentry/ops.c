@@ -142,8 +142,10 @@ static int put_spec(struct strbuf *b, const struct tier_container *c, struct err
 	if (s->domainname)
 		put(b, "domainname", s->domainname);
 	const char *overlay = oci_annotation(s, "dev.tierce.sentry.overlay");
-	if (overlay && streq(overlay, "memory"))
-		put(b, "overlay", "");
+	if (overlay && !streq(overlay, "memory") && !streq(overlay, "self") && !streq(overlay, "none"))
+		return err_set(e, EINVAL, "annotation dev.tierce.sentry.overlay: \"%s\" is not memory, self or none", overlay);
+	if (overlay && !streq(overlay, "none"))
+		put(b, "overlay", overlay);
 	for (size_t i = 0; i < s->n_mounts; i++) {
 		struct oci_mount m = s->mounts[i];
 		if (streq(m.destination, "/dev") && m.type && streq(m.type, "tmpfs")) {

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "tier/sentry/confine.h"
 #include "tier/sentry/control.h"
+#include "tier/sentry/fs/overlay.h"
 #include "tier/sentry/fs/tty.h"
 #include "tier/sentry/gate/host.h"
 #include "tier/sentry/mm/mm.h"
@@ -125,12 +126,52 @@ static const struct sentry_mount_opt default_mounts[] = {
 	{ "tmpfs", "/tmp", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV, -EBADF },
 };
 
+static int tree_of(struct super *sb, unsigned long flags, struct mntns **ret)
+{
+	*ret = mntns_new(&init_userns);
+	int rc = sb && *ret ? mntns_attach(*ret, sb, sb->root_dentry, NULL, flags, "overlay", NULL) : -ENOMEM;
+	if (sb)
+		super_put(sb);
+	return rc;
+}
+
+/* The rootfs below, an empty tmpfs above: nothing of the container reaches the host's directory. */
+static struct super *overlay_root(const struct sentry_options *o, int root_fd, struct err *e)
+{
+	struct mntns *trees[2] = { NULL, NULL };
+	int spill = -EBADF, rc;
+	if (o->overlay == OVERLAY_SELF) {
+		int probe = openat(root_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		if (probe < 0 || (spill = fcntl(root_fd, F_DUPFD_CLOEXEC, 3)) < 0) {
+			err_sys(e, errno, "overlay=self: unnamed files in %s", o->rootfs);
+			return NULL;
+		}
+		close(probe);
+	}
+	struct super *upper = tmpfs_mount("mode=755", &rc), *lower = hostfs_mount(root_fd, true);
+	struct kstat st;
+	if (upper && lower && inode_getattr(lower->root, &st) == 0) { /* the root looks like the one below */
+		upper->root->mode = st.mode;
+		upper->root->uid = st.uid;
+		upper->root->gid = st.gid;
+		tmpfs_spill(upper, spill);
+	}
+	if ((rc = tree_of(upper, 0, &trees[0])) < 0 || (rc = tree_of(lower, MS_RDONLY, &trees[1])) < 0) {
+		err_sys(e, rc, "overlay of the rootfs");
+		return NULL;
+	}
+	struct super *sb = overlay_new(trees, 1, NULL, &rc);
+	if (!sb)
+		err_sys(e, rc, "overlay of the rootfs");
+	return sb;
+}
+
 static int build_root(struct task *t, const struct sentry_options *o, int root_fd, struct err *e)
 {
 	struct mntns *ns = mntns_new(&init_userns);
-	if (o->overlay) /* must never be taken for granted: without it changes reach the host's directory */
-		return err_set(e, ENOTSUP, "an overlay in memory is not supported yet: give the container a writable copy, or --read-only with tmpfs mounts");
-	struct super *sb = hostfs_mount(root_fd, o->rootfs_readonly);
+	struct super *sb = o->overlay ? overlay_root(o, root_fd, e) : hostfs_mount(root_fd, o->rootfs_readonly);
+	if (o->overlay && !sb)
+		return -EINVAL;
 	t->fs = calloc(1, sizeof(*t->fs));
 	if (!ns || !sb || !t->fs)
 		return err_set(e, ENOMEM, "rootfs");

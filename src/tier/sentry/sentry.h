@@ -90,7 +90,8 @@ struct sentry_mount_opt {
 };
 struct sentry_options {
 	const char *rootfs;
-	bool rootfs_readonly, overlay; /* overlay: changes stay in memory */
+	bool rootfs_readonly;
+	enum { OVERLAY_NONE, OVERLAY_MEMORY, OVERLAY_SELF } overlay; /* changes stay in memory; large files among them in unnamed files of the rootfs's disk */
 	char **argv, **envp;           /* NULL-terminated */
 	const char *cwd, *hostname, *domainname;
 	uint32_t uid, gid, umask;

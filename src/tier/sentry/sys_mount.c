@@ -31,7 +31,7 @@ static unsigned long mount_flags(unsigned long f)
 int mount_change_flags(struct mount *m, unsigned long set, unsigned long clear)
 {
 	unsigned long now = (m->flags & ~clear) | set;
-	if (m->locked_flags & ~now)
+	if (m->locked_flags & ~now || (m->locked_atime && (now ^ m->flags) & ATIME))
 		return -EPERM;
 	if ((now & MS_RDONLY) && !(m->flags & MS_RDONLY) && m->writers)
 		return -EBUSY;

@@ -10,6 +10,15 @@
 
 enum { CHUNK = 65536, SPLICE_ALL = 15 /* MOVE|NONBLOCK|MORE|GIFT */, SPLICE_NONBLOCK = 2 };
 
+/* A file that shares its offset with the outside (standard streams) moves that too. */
+static void set_pos(struct task *t, struct file *f, int64_t pos)
+{
+	if (f->ops->llseek && f->inode->sb == anon_super)
+		f->ops->llseek(t, f, pos, SEEK_SET);
+	else
+		f->pos = pos;
+}
+
 /* Sleep until the pipe has bytes (or no writer). 0, or what the call answers. */
 static long pipe_readable(struct task *t, struct file *f, struct pipe *p, bool nonblock)
 {
@@ -290,11 +299,11 @@ long sys_copy_file_range(struct task *t, const uint64_t *a)
 		rc = (long)done;
 	if (rc >= 0) {
 		if (!a[1])
-			in->pos = ipos;
+			set_pos(t, in, ipos);
 		else if (copyout(t, a[1], &ipos, 8) < 0)
 			rc = -EFAULT;
 		if (!a[3])
-			out->pos = opos;
+			set_pos(t, out, opos);
 		else if (copyout(t, a[3], &opos, 8) < 0)
 			rc = -EFAULT;
 	}

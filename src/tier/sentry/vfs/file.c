@@ -56,6 +56,7 @@ void file_put(struct file *f)
 	if (f->host_fd >= 0)
 		close(f->host_fd);
 	path_put(&f->path);
+	mntns_put(f->tree);
 	inode_put(f->inode);
 	free(f->anon_name);
 	free(f);

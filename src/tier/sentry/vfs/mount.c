@@ -195,8 +195,9 @@ static struct mount *copy_one(struct mntns *ns, struct mount *x, struct dentry *
 	to->unbindable = x->unbindable && (how & COPY_UNBINDABLE);
 	to->locked = x->locked;
 	to->locked_flags = x->locked_flags;
+	to->locked_atime = x->locked_atime;
 	if (how & COPY_LOCK) { /* into less privileged hands: what is hidden stays hidden, what is read-only stays so; events come in, none go out */
-		to->locked = true;
+		to->locked = to->locked_atime = true;
 		to->locked_flags = x->flags & (MS_RDONLY | MS_NODEV | MS_NOSUID | MS_NOEXEC);
 		if (to->group) {
 			to->master = to->group;

@@ -75,6 +75,7 @@ struct mount {
 	int group, master;          /* peer group, group that it is a slave of; 0: none */
 	bool unbindable, expiring;
 	unsigned writers;           /* files open for writing: no change to read-only */
+	bool locked_atime;          /* so is how access times are kept */
 	bool locked;                /* came from a more privileged namespace: neither removed nor (locked_flags) loosened here */
 	unsigned long locked_flags;
 };
@@ -275,6 +276,7 @@ struct file {
 	bool noctty;                /* O_NOCTTY of the open that makes it */
 	bool deny_write;            /* an execve's reference */
 	bool counted;               /* among its mount's writers */
+	struct mntns *tree;         /* open_tree, fsmount: a detached tree that goes with this file; owned */
 };
 struct file *file_new(struct inode *i, const struct file_ops *ops, unsigned flags); /* takes the inode reference, even on failure */
 struct file *file_get(struct file *f);
