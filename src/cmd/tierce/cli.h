@@ -10,8 +10,8 @@
 struct store;
 
 struct global_options {
-	bool version, debug;
-	const char *root, *runroot, *isolation, *log_level;
+	bool version, debug, noout;
+	const char *root, *runroot, *isolation, *log_level, *events_backend;
 };
 
 struct cli {

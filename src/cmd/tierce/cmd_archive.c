@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "cmd/tierce/cli.h"
+#include "cmd/tierce/people/commands.h"
 #include "store/edit.h"
 #include "store/push.h"
 
@@ -51,6 +51,8 @@ static int save(struct cli *cli, const void *opts, int argc, char **argv, struct
 	struct stat st;
 	if (r < 0 && o->output && fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		unlink(o->output); /* half an archive helps nobody */
+	for (int i = 0; r >= 0 && i < argc; i++)
+		image_event(cli, "save", argv[i], o->output ? o->output : "-");
 	return r;
 }
 
@@ -87,7 +89,10 @@ static int load(struct cli *cli, const void *opts, int argc, char **argv, struct
 	_cleanup_close_ int fd = o.input ? open(o.input, O_RDONLY | O_CLOEXEC) : fcntl(0, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
 		return err_sys(e, errno, "%s", o.input ? o.input : "standard input");
-	return store_load(s, fd, NULL, loaded, &o, e);
+	r = store_load(s, fd, NULL, loaded, &o, e);
+	if (r >= 0)
+		image_event(cli, "loadfromarchive", "", o.input ? o.input : "-");
+	return r;
 }
 
 struct import_options {

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <malloc.h>
 
+#include "cmd/tierce/people/commands.h"
 #include "cmd/tierce/remote.h"
 #include "store/pull.h"
 
@@ -58,6 +59,7 @@ static int pull_one(struct cli *cli, struct store *s, const struct pull_options 
 	progress_end(&pr);
 	if (r < 0)
 		return err_wrap(e, r, "pull %s", what);
+	image_event(cli, "pull", digest_hex(id), what);
 	printf("%s\n", digest_hex(id));
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* tierce push */
 #include <errno.h>
 
+#include "cmd/tierce/people/commands.h"
 #include "cmd/tierce/remote.h"
 #include "store/push.h"
 #include "sys/fd.h"
@@ -50,6 +51,7 @@ static int run(struct cli *cli, const void *opts_, int argc, char **argv, struct
 	progress_end(&pr);
 	if (r < 0)
 		return err_wrap(e, r, "push %s", argv[0]);
+	image_event(cli, "push", argv[0], argc > 1 ? argv[1] : argv[0]);
 	if (o->digestfile && (r = file_replace_at(AT_FDCWD, o->digestfile, digest, strlen(digest), 0644, 0)) < 0)
 		return err_sys(e, r, "%s", o->digestfile);
 	return 0;

@@ -1,7 +1,7 @@
 /* tierce tag, untag, rmi */
 #include <errno.h>
 
-#include "cmd/tierce/cli.h"
+#include "cmd/tierce/people/commands.h"
 #include "store/store.h"
 
 static int tag(struct cli *cli, const void *opts, int argc, char **argv, struct err *e) {
@@ -18,8 +18,17 @@ static int tag(struct cli *cli, const void *opts, int argc, char **argv, struct 
 		r = ref_local_name(argv[i], name, e);
 		if (r >= 0)
 			r = index_tag(s, row.id, name, e);
+		if (r >= 0)
+			image_event(cli, "tag", digest_hex(row.id), argv[i]);
 	}
 	image_row_clear(&row);
+	return r;
+}
+
+static int untag_one(struct cli *cli, struct store *s, const char *id, const char *name, struct err *e) {
+	int r = index_untag(s, name, e);
+	if (r >= 0)
+		image_event(cli, "untag", digest_hex(id), name);
 	return r;
 }
 
@@ -36,9 +45,9 @@ static int untag(struct cli *cli, const void *opts, int argc, char **argv, struc
 		return r;
 	if (argc == 1 && !name[0])
 		for (char **n = row.names; r >= 0 && n && *n; n++)
-			r = index_untag(s, *n, e);
+			r = untag_one(cli, s, row.id, *n, e);
 	else if (argc == 1)
-		r = index_untag(s, name, e);
+		r = untag_one(cli, s, row.id, name, e);
 	for (int i = 1; r >= 0 && i < argc; i++) {
 		struct image_row other;
 		r = index_find(s, argv[i], &other, name, e);
@@ -46,7 +55,7 @@ static int untag(struct cli *cli, const void *opts, int argc, char **argv, struc
 			break;
 		bool same = streq(other.id, row.id) && name[0];
 		image_row_clear(&other);
-		r = same ? index_untag(s, name, e) : err_set(e, ENOENT, "%s is no name of %s", argv[i], argv[0]);
+		r = same ? untag_one(cli, s, row.id, name, e) : err_set(e, ENOENT, "%s is no name of %s", argv[i], argv[0]);
 	}
 	image_row_clear(&row);
 	return MIN(r, 0);
@@ -63,7 +72,7 @@ static const struct opt rmi_opts[] = {
 	{ "no-prune", 0, OPT_FLAG, 0, 0, offsetof(struct rmi_options, no_prune), NULL, "leave the layers to the next prune", NULL },
 };
 
-static int rmi_one(struct store *s, const struct rmi_options *o, const char *what, struct err *e) {
+static int rmi_one(struct cli *cli, struct store *s, const struct rmi_options *o, const char *what, struct err *e) {
 	struct image_row row;
 	char name[REF_MAX];
 	int r = index_find(s, what, &row, name, e);
@@ -76,17 +85,21 @@ static int rmi_one(struct store *s, const struct rmi_options *o, const char *wha
 	size_t names = strv_len(row.names);
 	/* A name of several is just taken off; an id with several names wants --force. */
 	if (name[0] && names > 1 && !strchr(name, '@') && !o->all) {
-		r = index_untag(s, name, e);
+		r = untag_one(cli, s, row.id, name, e);
 		if (r >= 0)
 			printf("Untagged: %s\n", name);
 	} else if (!name[0] && names > 1 && !o->force && !o->all)
 		r = err_set(e, EBUSY, "image %.12s has %zu names: remove them one by one or use --force", digest_hex(row.id), names);
 	else {
 		r = index_remove_image(s, row.id, o->force, e);
-		for (char **n = row.names; r >= 0 && n && *n; n++)
+		for (char **n = row.names; r >= 0 && n && *n; n++) {
 			printf("Untagged: %s\n", *n);
-		if (r >= 0)
+			image_event(cli, "untag", digest_hex(row.id), *n);
+		}
+		if (r >= 0) {
 			printf("Deleted: %s\n", digest_hex(row.id));
+			image_event(cli, "remove", digest_hex(row.id), what);
+		}
 	}
 	image_row_clear(&row);
 	return MIN(r, 0);
@@ -112,9 +125,9 @@ static int rmi(struct cli *cli, const void *opts, int argc, char **argv, struct 
 	if (r >= 0 && o->all)
 		r = index_images(s, collect, &ids, e);
 	for (size_t i = 0; r >= 0 && i < ids.n; i++)
-		r = rmi_one(s, o, ids.v[i], e);
+		r = rmi_one(cli, s, o, ids.v[i], e);
 	for (int i = 0; r >= 0 && i < argc; i++)
-		r = rmi_one(s, o, argv[i], e);
+		r = rmi_one(cli, s, o, argv[i], e);
 	strv_free(ids.v);
 	struct err gc = ERR_INIT;
 	if (!o->no_prune && r != -ENOENT && cli->store) {

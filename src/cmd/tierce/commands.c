@@ -11,6 +11,8 @@ const struct opt global_opts[] = {
 	{ "runroot", 0, OPT_STRING, 0, COMPLETE_DIR, AT(runroot), "DIR", "where the state of running containers is kept, defaults to /run/tierce-people", NULL },
 	{ "isolation", 0, OPT_STRING, 0, COMPLETE_WORDS, AT(isolation), "ns|sentry|vm", "the wall around containers that do not name one", NULL },
 	{ "log-level", 0, OPT_STRING, OPT_ACCEPTED, COMPLETE_WORDS, AT(log_level), "trace|debug|info|warn|warning|error|fatal|panic", "no effect: only errors are reported, always", NULL },
+	{ "events-backend", 0, OPT_STRING, 0, COMPLETE_WORDS, AT(events_backend), "file|none", "where events are kept (default file)", NULL },
+	{ "noout", 0, OPT_FLAG, 0, 0, AT(noout), NULL, "print nothing of the result", NULL },
 	{ "debug", 0, OPT_FLAG, OPT_HIDDEN, 0, AT(debug), NULL, "say more about what is done", NULL },
 	{ "version", 'v', OPT_FLAG, 0, 0, AT(version), NULL, "print the version", NULL },
 };
@@ -18,7 +20,7 @@ const size_t n_global_opts = ARRAY_SIZE(global_opts);
 
 const struct command *const commands[] = {
 	&cmd_run, &cmd_create, &cmd_start, &cmd_stop, &cmd_restart, &cmd_kill, &cmd_pause, &cmd_unpause, &cmd_rm, &cmd_wait, &cmd_attach, &cmd_exec, &cmd_ps, &cmd_inspect,
-	&cmd_port, &cmd_top, &cmd_rename, &cmd_update, &cmd_container_prune, &cmd_container_cleanup,
+	&cmd_port, &cmd_top, &cmd_rename, &cmd_update, &cmd_container_exists, &cmd_container_prune, &cmd_container_cleanup,
 	&cmd_logs, &cmd_events, &cmd_stats, &cmd_cp, &cmd_diff, &cmd_export, &cmd_commit,
 	&cmd_volume_create, &cmd_volume_ls, &cmd_volume_rm, &cmd_volume_prune, &cmd_volume_inspect, &cmd_volume_exists,
 	&cmd_network_create, &cmd_network_ls, &cmd_network_rm, &cmd_network_inspect, &cmd_network_exists, &cmd_network_connect, &cmd_network_disconnect, &cmd_network_prune, &cmd_secret_create, &cmd_secret_ls, &cmd_secret_rm,

@@ -72,6 +72,10 @@ static int dispatch(struct cli *cli, int argc, char **argv) {
 		fail(&e);
 		return 1;
 	}
+	if (cli->global.events_backend && !streq(cli->global.events_backend, "file") && !streq(cli->global.events_backend, "none")) {
+		err_set(&e, EINVAL, "--events-backend \"%s\" is not supported: file, none", cli->global.events_backend);
+		return fail(&e);
+	}
 	bool help = p.help;
 	if (p.argc && streq(p.argv[0], "help")) {
 		help = true;
@@ -99,6 +103,8 @@ static int dispatch(struct cli *cli, int argc, char **argv) {
 		help_command(cli->prog, c, stdout);
 		return 0;
 	}
+	if (cli->global.noout && !freopen("/dev/null", "w", stdout))
+		return fail(&e);
 	return run_command(cli, c, p.argc - words, p.argv + words);
 }
 

@@ -332,7 +332,7 @@ static int c_commit(struct cli *t, const void *opts, int argc, char **argv, stru
 	}
 	if (r == 0) {
 		puts(id);
-		event_write(&p, "container", "commit", c->id, c->name, c->image, 0);
+		event_container(c, "commit");
 	}
 	people_close(&p);
 	return r;

@@ -58,9 +58,7 @@ static void write_state(struct json_writer *w, const struct pctr *c) {
 	jw_object_end(w);
 }
 
-static void write_labels(struct json_writer *w, const struct pctr *c) {
-	jw_key(w, "Labels");
-	jw_object(w);
+void write_label_members(struct json_writer *w, const struct pctr *c) {
 	for (const struct json *m = json_first(json_get(c->image_config, "Labels")); m; m = m->next)
 		if (m->type == JSON_STRING)
 			jw_kv_string(w, m->key, m->text);
@@ -69,7 +67,6 @@ static void write_labels(struct json_writer *w, const struct pctr *c) {
 		jw_key(w, eq ? arena_strndup(&c->p->arena, c->opts.label.v[i], (size_t)(eq - c->opts.label.v[i])) : c->opts.label.v[i]);
 		jw_string(w, eq ? eq + 1 : "");
 	}
-	jw_object_end(w);
 }
 
 static void write_config(struct json_writer *w, const struct pctr *c, const struct json *spec) {
@@ -106,7 +103,10 @@ static void write_config(struct json_writer *w, const struct pctr *c, const stru
 		jw_value(w, json_get(c->image_config, "Entrypoint"));
 	else
 		jw_null(w);
-	write_labels(w, c);
+	jw_key(w, "Labels");
+	jw_object(w);
+	write_label_members(w, c);
+	jw_object_end(w);
 	write_strings(w, "Annotations", &o->annotation);
 	jw_kv_string(w, "StopSignal", o->stop_signal ? o->stop_signal : json_str(c->image_config, "StopSignal", "SIGTERM"));
 	jw_kv_i64(w, "StopTimeout", o->stop_timeout ? atoll(o->stop_timeout) : 10);

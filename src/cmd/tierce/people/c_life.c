@@ -5,63 +5,94 @@
 #include <unistd.h>
 
 #include "cmd/tierce/people/commands.h"
+#include "sys/fd.h"
 
 /* ---- the containers a command is about: operands, --all, --latest, --filter -------------------------------------------------------- */
 
-struct pick { bool all, ignore, latest; struct opt_list filter; };
+struct pick { bool all, ignore, latest, precise; struct opt_list filter, cidfile; }; /* precise: exit codes of rm */
+
+/* podman-rm(1): 1 when a container did not exist, 2 when one was running, and nothing else failed. */
+static int failure_code(const struct pick *pick, int before, int r) {
+	int code = !pick->precise ? 125 : r == -ENOENT ? 1 : r == -EBUSY ? 2 : 125;
+	return before && before != code ? 125 : code;
+}
+
+static const char *id_from_file(struct people *p, const char *path, struct err *e) {
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	int r = file_read_at(AT_FDCWD, path, &text, 4096);
+	if (r < 0) {
+		err_sys(e, r, "--cidfile %s", path);
+		return NULL;
+	}
+	return arena_strndup(&p->arena, strbuf_str(&text), strcspn(strbuf_str(&text), " \r\n"));
+}
 
 static int each(struct cli *t, struct people *p, const struct pick *pick, int argc, char **argv, bool only_running, int (*fn)(struct pctr *c, void *arg, struct err *e), void *arg,
 	struct err *e) {
 	struct pctr **v, *c;
 	size_t n;
-	int r = tierce_people(t, p, e), failed = 0;
+	int r = tierce_people(t, p, e), code = 0;
 	if (r < 0)
 		return r;
-	if (!argc && !pick->all && !pick->latest)
+	bool all = pick->all || pick->filter.n;
+	if (!argc && !all && !pick->latest && !pick->cidfile.n)
 		return err_set(e, -EINVAL, "you must provide at least one name or id (or --all)");
-	if (pick->all || pick->latest) {
+	if (argc && (pick->all || pick->latest))
+		return err_set(e, -EINVAL, "--all and --latest cannot be used together with names");
+	if (all || pick->latest) {
 		r = pctr_list(p, &v, &n, e);
 		if (r < 0)
 			return r;
 		for (size_t i = 0; i < (pick->latest && n ? 1 : n); i++) {
-			if (pick->all && only_running && !v[i]->pid && !streq(v[i]->state, "restarting"))
+			bool fits;
+			if (all && only_running && !v[i]->pid && !streq(v[i]->state, "restarting"))
+				continue;
+			r = pctr_filter(v[i], &pick->filter, p, &fits, e);
+			if (r < 0)
+				return r;
+			if (!fits)
 				continue;
 			_cleanup_err_ struct err one = ERR_INIT;
-			if (fn(v[i], arg, &one) < 0) {
+			r = fn(v[i], arg, &one);
+			if (r < 0) {
 				fprintf(stderr, "Error: %s\n", err_msg(&one));
-				failed++;
+				code = failure_code(pick, code, r);
 			} else {
 				puts(v[i]->id);
 			}
 		}
 	}
-	for (int i = 0; i < argc; i++) {
+	for (int i = 0; i < argc + (int)pick->cidfile.n; i++) {
 		_cleanup_err_ struct err one = ERR_INIT;
-		r = pctr_find(p, argv[i], &c, &one);
+		const char *who = i < argc ? argv[i] : id_from_file(p, pick->cidfile.v[i - argc], &one);
+		r = who ? pctr_find(p, who, &c, &one) : -ENOENT;
 		if (r == -ENOENT && pick->ignore)
 			continue;
 		if (r == 0)
 			r = fn(c, arg, &one);
 		if (r < 0) {
 			fprintf(stderr, "Error: %s\n", err_msg(&one));
-			failed++;
+			code = failure_code(pick, code, r);
 		} else {
-			puts(argv[i]);
+			puts(who);
 		}
 	}
-	if (failed)
-		t->exit_code = 125;
+	t->exit_code = code;
 	return 0;
 }
 
-#define PICK_ROWS(type) \
+#define PICK_ROWS(type) PICK_ROWS_F(type, 'f')
+#define PICK_ROWS_LONG(type) PICK_ROWS_F(type, 0)
+#define PICK_ROWS_F(type, f_) \
 	{ .name = "all", .short_name = 'a', .kind = OPT_FLAG, .offset = offsetof(struct type, pick.all), .help = "all containers" }, \
 	{ .name = "ignore", .kind = OPT_FLAG, .offset = offsetof(struct type, pick.ignore), .help = "a container that does not exist is no error", .short_name = 'i' }, \
-	{ .name = "latest", .kind = OPT_FLAG, .offset = offsetof(struct type, pick.latest), .help = "the container made last" }
+	{ .name = "latest", .kind = OPT_FLAG, .offset = offsetof(struct type, pick.latest), .help = "the container made last", .short_name = 'l' }, \
+	{ .name = "filter", .kind = OPT_LIST, .offset = offsetof(struct type, pick.filter), .arg = "KEY=VALUE", .help = "all that match, as in ps", .short_name = f_ }, \
+	{ .name = "cidfile", .kind = OPT_LIST, .offset = offsetof(struct type, pick.cidfile), .arg = "FILE", .help = "the container whose id is in the file" }
 
 /* ---- stop, restart ------------------------------------------------------------------------------------------------------------------ */
 
-struct stop_opts { struct pick pick; const char *time, *signal; int64_t seconds; bool force, volumes; };
+struct stop_opts { struct pick pick; const char *time, *signal; int64_t seconds; bool force, volumes, depend; };
 static const struct opt stop_rows[] = {
 	PICK_ROWS(stop_opts),
 	{ .name = "time", .short_name = 't', .kind = OPT_STRING, .offset = offsetof(struct stop_opts, time), .arg = "SECONDS", .help = "time before the kill (default 10)", .alias = "timeout" },
@@ -123,8 +154,8 @@ static int c_kill(struct cli *t, const void *opts, int argc, char **argv, struct
 	struct stop_opts *o = (void *)(uintptr_t)opts;
 	struct people p;
 	o->seconds = oci_signal_number(o->signal ? o->signal : "KILL");
-	if (o->seconds < 0)
-		return err_set(e, -EINVAL, "--signal \"%s\" is no signal", o->signal);
+	if (o->seconds <= 0)
+		return err_set(e, -EINVAL, o->signal[strspn(o->signal, "-0123456789")] ? "invalid signal: %s" : "valid signals are 1 through 64, not %s", o->signal);
 	return each(t, &p, &o->pick, argc, argv, true, kill_one, o, e);
 }
 
@@ -137,7 +168,7 @@ static int pause_one(struct pctr *c, void *arg, struct err *e) {
 	r = pause ? engine_pause(k, e) : engine_resume(k, e);
 	ctr_free(k);
 	if (r == 0)
-		event_write(c->p, "container", pause ? "pause" : "unpause", c->id, c->name, c->image, 0);
+		event_container(c, pause ? "pause" : "unpause");
 	return r;
 }
 
@@ -158,14 +189,44 @@ static int c_unpause(struct cli *t, const void *opts, int argc, char **argv, str
 /* ---- rm ------------------------------------------------------------------------------------------------------------------------------ */
 
 static const struct opt rm_rows[] = {
-	PICK_ROWS(stop_opts),
+	PICK_ROWS_LONG(stop_opts), /* -f is --force here */
+	{ .name = "depend", .kind = OPT_FLAG, .offset = offsetof(struct stop_opts, depend), .help = "remove the containers that depend on it first" },
 	{ .name = "force", .short_name = 'f', .kind = OPT_FLAG, .offset = offsetof(struct stop_opts, force), .help = "stop it first when it runs" },
 	{ .name = "time", .short_name = 't', .kind = OPT_STRING, .offset = offsetof(struct stop_opts, time), .arg = "SECONDS", .help = "time before the kill (default 10)" },
 	{ .name = "volumes", .short_name = 'v', .kind = OPT_FLAG, .offset = offsetof(struct stop_opts, volumes), .help = "remove its anonymous volumes too" },
 };
 
+/* "container:WHO" of a namespace option names c. */
+static bool joins(const char *mode, const struct pctr *c) {
+	if (!mode || !str_has_prefix(mode, "container:"))
+		return false;
+	return streq(mode + 10, c->name) || (strlen(mode) - 10 >= 12 && str_has_prefix(c->id, mode + 10));
+}
+
+static bool depends_on(const struct pctr *other, const struct pctr *c) {
+	const struct run_opts *o = &other->opts;
+	bool yes = joins(o->pid, c) || joins(o->ipc, c) || joins(o->uts, c) || joins(o->userns, c) || joins(o->cgroupns, c);
+	for (size_t i = 0; i < o->network.n; i++)
+		yes |= joins(o->network.v[i], c);
+	return yes;
+}
+
 static int rm_one(struct pctr *c, void *arg, struct err *e) {
 	const struct stop_opts *o = arg;
+	struct pctr **v;
+	size_t n;
+	int r = pctr_list(c->p, &v, &n, e);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (streq(v[i]->id, c->id) || !depends_on(v[i], c))
+			continue;
+		if (!o->depend)
+			return err_set(e, -EBUSY, "container %s has dependent containers which must be removed before it: %s: container already exists", c->id, v[i]->id);
+		r = rm_one(v[i], arg, e);
+		if (r == 0)
+			puts(v[i]->id);
+	}
+	if (r < 0)
+		return r;
 	return pctr_remove(c, o->force, o->volumes, o->seconds, e);
 }
 
@@ -174,6 +235,7 @@ static int c_rm(struct cli *t, const void *opts, int argc, char **argv, struct e
 	struct people p;
 	int r = seconds_of(o, e);
 	o->pick.ignore |= o->force;
+	o->pick.precise = true;
 	return r < 0 ? r : each(t, &p, &o->pick, argc, argv, false, rm_one, o, e);
 }
 
@@ -250,7 +312,7 @@ static int c_rename(struct cli *t, const void *opts UNUSED, int argc UNUSED, cha
 	if (r == 0)
 		net_refresh_hosts(&p);
 	if (r == 0)
-		event_write(&p, "container", "rename", c->id, c->name, c->image, 0);
+		event_container(c, "rename");
 	people_close(&p);
 	return r;
 }
@@ -317,7 +379,7 @@ static int c_cleanup(struct cli *t, const void *opts UNUSED, int argc UNUSED, ch
 	if (r < 0)
 		return r;
 	if (!c->pid) {
-		event_write(&p, "container", "died", c->id, c->name, c->image, c->status.exit_code);
+		event_container(c, "died");
 		r = c->opts.rm ? pctr_remove(c, true, true, 0, e) : pctr_cleanup(c, e);
 		net_refresh_hosts(&p);
 	}
@@ -325,8 +387,24 @@ static int c_cleanup(struct cli *t, const void *opts UNUSED, int argc UNUSED, ch
 	return r;
 }
 
+static int c_exists(struct cli *t, const void *opts UNUSED, int argc UNUSED, char **argv, struct err *e) {
+	struct people p;
+	struct pctr *c;
+	int r = tierce_people(t, &p, e);
+	if (r < 0)
+		return r;
+	r = pctr_find(&p, argv[0], &c, e);
+	if (r == -ENOENT) {
+		t->exit_code = 1;
+		r = 0;
+	}
+	people_close(&p);
+	return r;
+}
+
 struct prune_opts { bool force; struct opt_list filter; };
 static const struct opt prune_rows[] = {
+	{ .name = "filter", .kind = OPT_LIST, .offset = offsetof(struct prune_opts, filter), .arg = "KEY=VALUE", .help = "only those that match: label=, until=" },
 	{ .name = "force", .short_name = 'f', .kind = OPT_FLAG, .offset = offsetof(struct prune_opts, force), .help = "do not ask" },
 };
 
@@ -347,7 +425,11 @@ static int c_prune(struct cli *t, const void *opts, int argc UNUSED, char **argv
 		r = pctr_list(&p, &v, &n, e);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		_cleanup_err_ struct err one = ERR_INIT;
+		bool fits;
 		if (v[i]->pid || streq(v[i]->state, "restarting"))
+			continue;
+		r = pctr_filter(v[i], &o->filter, &p, &fits, e);
+		if (r < 0 || !fits)
 			continue;
 		if (pctr_remove(v[i], false, true, 0, &one) < 0)
 			fprintf(stderr, "Error: %s\n", err_msg(&one));
@@ -369,3 +451,4 @@ const struct command cmd_rename = { .name = "rename", .operands = "CONTAINER NAM
 const struct command cmd_update = { .name = "update", .operands = "CONTAINER", .summary = "Change limits and the restart policy", OPTS(update_rows), .min_args = 1, .max_args = 1, .operand_kind = 'c', .run = c_update };
 const struct command cmd_container_prune = { .name = "container prune", .operands = "", .summary = "Remove all containers that do not run", OPTS(prune_rows), .min_args = 0, .max_args = 0, .operand_kind = 0, .run = c_prune };
 const struct command cmd_container_cleanup = { .name = "container-cleanup", .operands = "ID", .summary = "What is left to do when a container has ended", .flags = CMD_HIDDEN, .min_args = 1, .max_args = 1, .operand_kind = 0, .run = c_cleanup };
+const struct command cmd_container_exists = { .name = "container exists", .operands = "CONTAINER", .summary = "Exit with 0 when a container exists, else with 1", .min_args = 1, .max_args = 1, .operand_kind = 'c', .run = c_exists };

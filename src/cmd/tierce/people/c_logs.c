@@ -1,4 +1,4 @@
-/* logs, events, stats: what containers said, did and use. */
+/* logs, stats: what containers said and use. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,33 +11,6 @@
 
 #include "cmd/tierce/people/commands.h"
 #include "sys/fd.h"
-
-/* ---- times -------------------------------------------------------------------------------------------------------------------------- */
-
-/* "2026-01-02T03:04:05Z", "2026-01-02", a Unix time, or a time ago ("10m"): seconds since the epoch. */
-static int parse_since(const char *option, const char *s, int64_t *ret, struct err *e) {
-	uint64_t ns;
-	int64_t v;
-	struct tm tm = { 0 };
-	if (parse_i64(s, &v) == 0) {
-		*ret = v;
-		return 0;
-	}
-	const char *end = strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
-	if (!end) {
-		tm = (struct tm){ 0 };
-		end = strptime(s, "%Y-%m-%d", &tm);
-	}
-	if (end) {
-		*ret = (int64_t)timegm(&tm);
-		return 0;
-	}
-	int r = parse_duration(option, s, &ns, NULL);
-	if (r < 0)
-		return err_set(e, -EINVAL, "%s \"%s\" is neither a date, a Unix time, nor a time ago such as 10m", option, s);
-	*ret = (int64_t)time(NULL) - (int64_t)(ns / 1000000000u);
-	return 0;
-}
 
 /* ---- logs ----------------------------------------------------------------------------------------------------------------------------- */
 
@@ -206,114 +179,6 @@ static int c_logs(struct cli *t, const void *opts, int argc, char **argv, struct
 	return r;
 }
 
-/* ---- events --------------------------------------------------------------------------------------------------------------------------- */
-
-struct events_opts { const char *since, *until, *format; struct opt_list filter; const char *stream; bool no_trunc; };
-#define AT(m) offsetof(struct events_opts, m)
-static const struct opt events_rows[] = {
-	{ .name = "filter", .short_name = 'f', .kind = OPT_LIST, .offset = AT(filter), .arg = "KEY=VALUE", .help = "container=, event=, image=, type=" },
-	{ .name = "format", .kind = OPT_STRING, .offset = AT(format), .arg = "FORMAT", .help = "json, or a template such as {{.Status}} {{.Name}}" },
-	{ .name = "no-trunc", .kind = OPT_FLAG, .offset = AT(no_trunc), .help = "whole ids (always so)", .flags = OPT_ACCEPTED },
-	{ .name = "since", .kind = OPT_STRING, .offset = AT(since), .arg = "TIME", .help = "past events since then as well" },
-	{ .name = "stream", .kind = OPT_STRING, .offset = AT(stream), .arg = "BOOL", .help = "wait for further events (default true)" },
-	{ .name = "until", .kind = OPT_STRING, .offset = AT(until), .arg = "TIME", .help = "end then" },
-};
-#undef AT
-
-static bool event_fits(const struct json *j, const struct opt_list *l) {
-	for (size_t i = 0; i < l->n; i++) {
-		const char *f = l->v[i], *eq = strchr(f, '='), *value = eq ? eq + 1 : "";
-		if (str_has_prefix(f, "container=") && !streq(json_str(j, "Name", ""), value) && !str_has_prefix(json_str(j, "ID", ""), value))
-			return false;
-		if (str_has_prefix(f, "event=") && !streq(json_str(j, "Status", ""), value) && !(streq(value, "die") && streq(json_str(j, "Status", ""), "died")))
-			return false;
-		if (str_has_prefix(f, "image=") && !strstr(json_str(j, "Image", ""), value))
-			return false;
-		if (str_has_prefix(f, "type=") && !streq(json_str(j, "Type", ""), value))
-			return false;
-	}
-	return true;
-}
-
-static int show_event(const char *line, size_t n, const struct events_opts *o, int64_t since, int64_t until, struct err *e) {
-	_cleanup_arena_ struct arena a = ARENA_INIT;
-	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
-	struct json *j;
-	int64_t when = 0;
-	char day[40];
-	if (json_parse(&a, line, n, &j, NULL) < 0)
-		return 0;
-	(void)!json_i64(json_get(j, "time"), &when);
-	if (when < since || when > until || !event_fits(j, &o->filter))
-		return 0;
-	if (o->format && !streq(o->format, "json")) {
-		int r = format_template(o->format, j, &out, e);
-		if (r < 0)
-			return r;
-		puts(strbuf_str(&out));
-	} else if (o->format) {
-		printf("%.*s\n", (int)n, line);
-	} else {
-		printf("%s %s %s %s (image=%s, name=%s)\n", rfc3339(when, day), json_str(j, "Type", ""), json_str(j, "Status", ""), json_str(j, "ID", ""), json_str(j, "Image", ""),
-			json_str(j, "Name", ""));
-	}
-	fflush(stdout);
-	return 0;
-}
-
-static int c_events(struct cli *t, const void *opts, int argc UNUSED, char **argv UNUSED, struct err *e) {
-	const struct events_opts *o = opts;
-	struct people p;
-	int64_t since = INT64_MAX, until = INT64_MAX;
-	bool stream;
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	int r = tierce_people(t, &p, e);
-	for (size_t i = 0; r == 0 && i < o->filter.n; i++)
-		if (!str_has_prefix(o->filter.v[i], "container=") && !str_has_prefix(o->filter.v[i], "event=") && !str_has_prefix(o->filter.v[i], "image=") && !str_has_prefix(o->filter.v[i], "type="))
-			r = err_set(e, -EINVAL, "--filter \"%s\" is not one of container=, event=, image=, type=", o->filter.v[i]);
-	if (r == 0)
-		r = parse_bool("--stream", o->stream, true, &stream, e);
-	if (r == 0 && o->since)
-		r = parse_since("--since", o->since, &since, e);
-	if (r == 0 && o->until)
-		r = parse_since("--until", o->until, &until, e);
-	if (r < 0)
-		return r;
-	if (!stream && !o->since)
-		since = 0;
-	const char *path = arena_printf(&p.arena, "%s/events.log", p.data_dir);
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
-	_cleanup_close_ int note = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (fd < 0)
-		return err_sys(e, errno, "open %s", path);
-	inotify_add_watch(note, path, IN_MODIFY);
-	off_t at = since == INT64_MAX ? lseek(fd, 0, SEEK_END) : 0;
-	if (since == INT64_MAX)
-		since = 0;
-	while (r == 0) {
-		char buf[65536];
-		ssize_t n = pread(fd, buf, sizeof(buf), at);
-		if (n > 0) {
-			at += n;
-			strbuf_add(&text, buf, (size_t)n);
-			size_t used = 0;
-			for (const char *nl; r == 0 && (nl = memchr(text.s + used, '\n', text.len - used)); used = (size_t)(nl - text.s) + 1)
-				r = show_event(text.s + used, (size_t)(nl - text.s) - used, o, since, until, e);
-			memmove(text.s, text.s + used, text.len - used);
-			text.len -= used;
-			continue;
-		}
-		if (!stream || (int64_t)time(NULL) >= until)
-			break;
-		struct pollfd pf = { note, POLLIN, 0 };
-		poll(&pf, 1, until == INT64_MAX ? -1 : 500);
-		while (read(note, buf, sizeof(buf)) > 0)
-			;
-	}
-	people_close(&p);
-	return r;
-}
-
 /* ---- stats ------------------------------------------------------------------------------------------------------------------------------ */
 
 struct stats_opts { bool all, no_stream, no_reset, no_trunc; const char *format, *interval; };
@@ -445,5 +310,4 @@ static int c_stats(struct cli *t, const void *opts, int argc, char **argv, struc
 }
 
 const struct command cmd_logs = { .name = "logs", .operands = "CONTAINER...", .summary = "Show what containers wrote", OPTS(logs_rows), .min_args = 1, .max_args = -1, .operand_kind = 'c', .run = c_logs };
-const struct command cmd_events = { .name = "events", .operands = "", .summary = "Show what happens", OPTS(events_rows), .min_args = 0, .max_args = 0, .run = c_events };
 const struct command cmd_stats = { .name = "stats", .operands = "[CONTAINER...]", .summary = "Show what containers use", OPTS(stats_rows), .min_args = 0, .max_args = -1, .operand_kind = 'c', .run = c_stats };

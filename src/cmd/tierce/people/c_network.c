@@ -175,7 +175,7 @@ static int create(struct cli *t, const void *opts, int argc UNUSED, char **argv,
 		r = cni_write_bridge(&p.cni, &b, e);
 	if (r == 0) {
 		puts(argv[0]);
-		event_write(&p, "network", "create", argv[0], argv[0], NULL, 0);
+		event_write(&p, "network", "create", argv[0], argv[0]);
 	}
 	people_close(&p);
 	return r;
@@ -478,7 +478,7 @@ static int remove_network(struct people *p, const char *name, const struct json 
 	if (bridge)
 		link_delete(bridge);
 	puts(name);
-	event_write(p, "network", "remove", name, name, NULL, 0);
+	event_write(p, "network", "remove", name, name);
 	return 0;
 }
 
@@ -581,7 +581,7 @@ static int c_connect(struct cli *t, const void *opts, int argc UNUSED, char **ar
 		r = net_connect(c, argv[0], strbuf_str(&word), e);
 	}
 	if (r == 0)
-		event_write(&p, "network", "connect", argv[0], c->name, NULL, 0);
+		event_write(&p, "network", "connect", argv[0], c->name);
 	people_close(&p);
 	return r;
 }
@@ -602,7 +602,7 @@ static int c_disconnect(struct cli *t, const void *opts, int argc UNUSED, char *
 		err_clear(e);
 		r = 0;
 	} else if (r == 0) {
-		event_write(&p, "network", "disconnect", argv[0], c->name, NULL, 0);
+		event_write(&p, "network", "disconnect", argv[0], c->name);
 	}
 	people_close(&p);
 	return r;

@@ -98,6 +98,14 @@ static bool matches(struct pctr *c, const char *key, const char *value, struct p
 				return true;
 		return false;
 	}
+	if (streq(key, "restart-policy")) {
+		const char *have = c->opts.restart ? c->opts.restart : "no";
+		return streq(value, "none") ? streq(have, "no") : strncmp(have, value, strcspn(have, ":")) == 0 && strlen(value) == strcspn(have, ":");
+	}
+	if (streq(key, "until")) {
+		int64_t then;
+		return parse_since("--filter until", value, &then, NULL) == 0 && rfc3339_seconds(c->created) < then;
+	}
 	if (streq(key, "label")) {
 		char name[256];
 		const char *eq = strchr(value, '=');
@@ -110,9 +118,16 @@ static bool matches(struct pctr *c, const char *key, const char *value, struct p
 	return false;
 }
 
-/* Different keys must all match, values of one key are alternatives: docker's rule. */
-static int filter_one(struct pctr *c, const struct opt_list *l, struct people *p, bool *ret, struct err *e) {
-	static const char *const known[] = { "name", "id", "status", "exited", "ancestor", "pod", "health", "network", "volume", "label", "before", "since" };
+static bool known_policy(const char *s) {
+	static const char *const policies[] = { "no", "always", "on-failure", "unless-stopped", "none" };
+	for (size_t i = 0; i < ARRAY_SIZE(policies); i++)
+		if (streq(policies[i], s))
+			return true;
+	return false;
+}
+
+int pctr_filter(struct pctr *c, const struct opt_list *l, struct people *p, bool *ret, struct err *e) {
+	static const char *const known[] = { "name", "id", "status", "exited", "ancestor", "pod", "health", "network", "volume", "label", "before", "since", "restart-policy", "until" };
 	*ret = true;
 	for (size_t i = 0; i < l->n && *ret; i++) {
 		const char *eq = strchr(l->v[i], '=');
@@ -124,8 +139,10 @@ static int filter_one(struct pctr *c, const struct opt_list *l, struct people *p
 		while (k < ARRAY_SIZE(known) && !streq(known[k], key))
 			k++;
 		if (k == ARRAY_SIZE(known))
-			return err_set(e, -EINVAL, "--filter \"%s\": \"%s\" is an invalid filter (name, id, status, exited, ancestor, pod, health, network, volume, label, before, since)",
+			return err_set(e, -EINVAL, "--filter \"%s\": \"%s\" is an invalid filter (name, id, status, exited, ancestor, pod, health, network, volume, label, before, since, restart-policy, until)",
 				l->v[i], key);
+		if (streq(key, "restart-policy") && !known_policy(eq + 1))
+			return err_set(e, -EINVAL, "%s invalid restart policy", eq + 1);
 		bool any = false;
 		for (size_t m = 0; m < l->n; m++)
 			if (strncmp(l->v[m], l->v[i], (size_t)(eq - l->v[i]) + 1) == 0)
@@ -250,7 +267,7 @@ static int c_ps(struct cli *t, const void *opts, int argc UNUSED, char **argv UN
 		bool fits;
 		if (!o->all && !o->last && !o->latest && !status_asked && !streq(v[i]->state, "running") && !streq(v[i]->state, "paused") && !streq(v[i]->state, "restarting"))
 			continue;
-		r = filter_one(v[i], &o->filter, &p, &fits, e);
+		r = pctr_filter(v[i], &o->filter, &p, &fits, e);
 		if (r == 0 && fits) {
 			r = ps_row(&f, v[i], o, e);
 			shown++;

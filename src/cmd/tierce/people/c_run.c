@@ -75,7 +75,7 @@ int container_new(struct cli *t, struct people *p, struct run_opts *o, int argc,
 		(void)!pctr_forget(*ret, NULL);
 		return r;
 	}
-	event_write(p, "container", "create", (*ret)->id, (*ret)->name, (*ret)->image, 0);
+	event_container(*ret, "create");
 	return 0;
 }
 
@@ -113,7 +113,7 @@ static void wait_removed(struct people *p, const char *dir) {
 
 static int start_code(const struct err *e) {
 	const char *m = err_msg(e);
-	return strstr(m, "executable file not found") || (strstr(m, "no such file or directory") && strstr(m, "exec")) ? 127 : strstr(m, "permission denied") && strstr(m, "exec") ? 126 : 125;
+	return strstr(m, "executable file not found") || (strstr(m, "no such file or directory") && strstr(m, "exec")) ? 127 : (strstr(m, "permission denied") || strstr(m, "is a directory") || strstr(m, "exec format error")) && strstr(m, "exec") ? 126 : 125;
 }
 
 static int c_run(struct cli *t, const void *opts, int argc, char **argv, struct err *e) {
@@ -170,11 +170,13 @@ static int c_create(struct cli *t, const void *opts, int argc, char **argv, stru
 
 /* ---- start, attach ---------------------------------------------------------------------------------------------------------------- */
 
-struct start_opts { bool attach, interactive, all; const char *detach_keys, *sig_proxy; };
+struct start_opts { bool attach, interactive, all, latest; struct opt_list filter; const char *detach_keys, *sig_proxy; };
 static const struct opt start_rows[] = {
 	{ .name = "attach", .short_name = 'a', .kind = OPT_FLAG, .offset = offsetof(struct start_opts, attach), .help = "attach to stdout and stderr" },
 	{ .name = "interactive", .short_name = 'i', .kind = OPT_FLAG, .offset = offsetof(struct start_opts, interactive), .help = "attach to stdin as well" },
 	{ .name = "all", .kind = OPT_FLAG, .offset = offsetof(struct start_opts, all), .help = "start every container that does not run" },
+	{ .name = "filter", .short_name = 'f', .kind = OPT_LIST, .offset = offsetof(struct start_opts, filter), .arg = "KEY=VALUE", .help = "only those that match, as in ps" },
+	{ .name = "latest", .short_name = 'l', .kind = OPT_FLAG, .offset = offsetof(struct start_opts, latest), .help = "the container made last" },
 	{ .name = "detach-keys", .kind = OPT_STRING, .offset = offsetof(struct start_opts, detach_keys), .arg = "KEYS", .help = "keys that detach" },
 	{ .name = "sig-proxy", .kind = OPT_STRING, .offset = offsetof(struct start_opts, sig_proxy), .arg = "BOOL", .help = "pass signals on (default true)" },
 };
@@ -184,19 +186,31 @@ static int c_start(struct cli *t, const void *opts, int argc, char **argv, struc
 	struct people p;
 	struct pctr *c;
 	int r = tierce_people(t, &p, e), fd = -EBADF;
-	if (r == 0 && o->attach && argc != 1)
-		r = err_set(e, -EINVAL, "start --attach takes exactly one container");
-	if (r == 0 && !o->all && !argc)
-		r = err_set(e, -EINVAL, "start takes at least one container (or --all)");
+	bool many = o->all || o->filter.n;
+	if (r == 0 && o->all && argc)
+		r = err_set(e, -EINVAL, "either start all containers or the container(s) provided in the arguments");
+	if (r == 0 && many && o->attach)
+		r = err_set(e, -EINVAL, "you cannot start and attach all containers at once");
+	if (r == 0 && o->latest && argc)
+		r = err_set(e, -EINVAL, "--latest and containers cannot be used together");
+	if (r == 0 && o->attach && !o->latest && argc != 1)
+		r = err_set(e, -EINVAL, "you cannot start and attach multiple containers at once");
+	if (r == 0 && !many && !o->latest && !argc)
+		r = err_set(e, -EINVAL, "start requires at least one argument");
 	if (r < 0)
 		return r;
 	struct pctr **all = NULL;
 	size_t n = (size_t)argc;
-	if (o->all && (r = pctr_list(&p, &all, &n, e)) < 0)
+	if (!argc && (r = pctr_list(&p, &all, &n, e)) < 0)
 		return r;
+	if (o->latest)
+		n = MIN(n, (size_t)1);
 	for (size_t i = 0; i < n && r == 0; i++) {
+		bool fits = true;
 		r = all ? (c = all[i], 0) : pctr_find(&p, argv[i], &c, e);
-		if (r < 0 || (all && c->pid))
+		if (r == 0)
+			r = pctr_filter(c, &o->filter, &p, &fits, e);
+		if (r < 0 || !fits || (many && all && c->pid))
 			continue;
 		struct attach_io io = { .in = o->interactive, .out = true, .err = true, .tty = c->opts.tty, .detach_keys = o->detach_keys };
 		r = parse_bool("--sig-proxy", o->sig_proxy, true, &io.sig_proxy, e);

@@ -80,7 +80,7 @@ static int volume_create(struct cli *t, const void *opts UNUSED, int argc, char 
 		r = volume_ensure(&p, name, false, NULL, &path, e);
 	if (r == 0) {
 		puts(name);
-		event_write(&p, "volume", "create", name, name, NULL, 0);
+		event_write(&p, "volume", "create", name, name);
 	}
 	people_close(&p);
 	return r;
@@ -138,7 +138,7 @@ static int volume_rm_one(struct people *p, const char *name, bool force, struct 
 	}
 	int r = remove_tree(AT_FDCWD, path, e);
 	if (r == 0)
-		event_write(p, "volume", "remove", name, name, NULL, 0);
+		event_write(p, "volume", "remove", name, name);
 	return r;
 }
 

@@ -166,7 +166,7 @@ int pctr_start(struct pctr *c, const struct attach_io *io, int *ret_fd, struct e
 		pctr_refresh(c);
 		if (!c->pid)
 			(void)!pctr_cleanup(c, NULL);
-		event_write(c->p, "container", "died", c->id, c->name, c->image, c->status.exit_code);
+		event_container(c, "died");
 		return r;
 	}
 	if (c->p->rootless) {
@@ -176,7 +176,7 @@ int pctr_start(struct pctr *c, const struct attach_io *io, int *ret_fd, struct e
 			rootless_note(c->p->run_dir, c->pid, true);
 	}
 	net_refresh_hosts(c->p);
-	event_write(c->p, "container", "start", c->id, c->name, c->image, 0);
+	event_container(c, "start");
 	if (io)
 		*ret_fd = TAKE_FD(fd);
 	return 0;
@@ -353,7 +353,7 @@ int pctr_kill(struct pctr *c, int sig, struct err *e) {
 	r = engine_kill(k, sig, false, e);
 	ctr_free(k);
 	if (r == 0)
-		event_write(c->p, "container", "kill", c->id, c->name, c->image, 0);
+		event_container(c, "kill");
 	return r;
 }
 
@@ -417,6 +417,9 @@ int pctr_stop(struct pctr *c, int64_t timeout_s, bool ignore, struct err *e) {
 			return r;
 	}
 	if (timeout_s == 0 || !wait_gone(c, timeout_s > INT32_MAX / 1000 ? -1 : (int)timeout_s * 1000)) {
+		if (timeout_s > 0)
+			fprintf(stderr, "Warning: StopSignal SIG%s failed to stop container %s in %lld seconds, resorting to SIGKILL\n", sigabbrev_np(sig > 0 ? sig : SIGTERM) ?: "RT", c->name,
+				(long long)timeout_s);
 		r = pctr_kill(c, SIGKILL, e);
 		if (r < 0 && r != -ENOENT && r != -ESRCH) {
 			pctr_refresh(c);
@@ -427,7 +430,7 @@ int pctr_stop(struct pctr *c, int64_t timeout_s, bool ignore, struct err *e) {
 	}
 	err_clear(e);
 	wait_settled(c);
-	event_write(c->p, "container", "stop", c->id, c->name, c->image, c->status.exit_code);
+	event_container(c, "stop");
 	return 0;
 }
 
@@ -481,6 +484,6 @@ int pctr_remove(struct pctr *c, bool force, bool volumes, int64_t timeout_s, str
 	if (r < 0)
 		return r;
 	userns_forget(c);
-	event_write(c->p, "container", "remove", c->id, c->name, c->image, 0);
+	event_container(c, "remove");
 	return pctr_forget(c, e);
 }

@@ -205,6 +205,9 @@ int pctr_cleanup(struct pctr *c, struct err *e) MUST_CHECK;
 int engine_open(struct pctr *c, bool lock, struct ctr **ret, struct err *e) MUST_CHECK;
 
 /* ---- events (events.c) ------------------------------------------------------------------------------------------------------ */
-void event_write(struct people *p, const char *type, const char *action, const char *id, const char *name, const char *image, int exit_code);
+/* Best effort: an event that cannot be written does not fail what it tells about. With --events-backend none nothing is written. */
+void event_write(struct people *p, const char *type, const char *action, const char *id, const char *name);
+/* With image, labels, and for "died" the exit code. */
+void event_container(const struct pctr *c, const char *action);
 
 #endif

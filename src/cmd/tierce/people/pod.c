@@ -166,7 +166,7 @@ int pod_create(struct people *p, const struct pod_opts *o, struct pod **ret, str
 		remove_tree(AT_FDCWD, dir, NULL);
 		return err_sys(e, r, "write %s/pod.json", dir);
 	}
-	event_write(p, "pod", "create", id, name, NULL, 0);
+	event_write(p, "pod", "create", id, name);
 	return load(p, arena_strdup(&p->arena, id), ret, e);
 }
 
@@ -243,7 +243,7 @@ int pod_down(struct pod *pod, int64_t timeout_s, struct err *e) {
 	snprintf(path, sizeof(path), "%s/%s/ns", pod->p->run_dir, pod->id);
 	r = nsset_remove(path, e);
 	int k = net_down(&pod->net, r == 0 ? e : NULL);
-	event_write(pod->p, "pod", "stop", pod->id, pod->name, NULL, 0);
+	event_write(pod->p, "pod", "stop", pod->id, pod->name);
 	return r < 0 ? r : k;
 }
 
@@ -265,7 +265,7 @@ int pod_remove(struct pod *pod, bool force, struct err *e) {
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/%s", pod->p->run_dir, pod->id);
 	remove_tree(AT_FDCWD, path, NULL);
-	event_write(pod->p, "pod", "remove", pod->id, pod->name, NULL, 0);
+	event_write(pod->p, "pod", "remove", pod->id, pod->name);
 	return remove_tree(AT_FDCWD, pod->dir, e);
 }
 
