@@ -49,8 +49,8 @@ static void root_close(struct root_ref *r) {
 
 /* ---- cp ------------------------------------------------------------------------------------------------------------------------------- */
 
-/* tar(1) of the host packs and unpacks; inside the container's root it runs chrooted by a forked child of ours that has opened the directory by
- * fd below the root first, so that a link planted inside leads nowhere outside. */
+/* tar(1) of the host packs and unpacks, in a directory that was opened below the container's root. Links that lie in its way it replaces (tar(1): a
+ * directory of the archive takes the place of a symbolic link); nothing moves meanwhile, see freeze(). */
 static pid_t run_tar(int dirfd, struct pctr *c, const char *const *args, int in, int out) {
 	_cleanup_close_ int owners = c ? owners_of(c, NULL) : -EBADF;
 	if (owners < 0 && owners != -EBADF)
@@ -79,17 +79,43 @@ static int finish(pid_t a, pid_t b, struct err *e) {
 	return a < 0 || b < 0 || sa || sb ? err_set(e, -EIO, "tar failed") : 0;
 }
 
-struct side { struct pctr *c; const char *path; struct root_ref root; int dir; char name[NAME_MAX + 1]; bool is_dir, exists, contents; };
+struct side { struct pctr *c; const char *path, *typed; struct root_ref root; int dir; char name[NAME_MAX + 1]; bool is_dir, exists, contents; };
 
 /* "CONTAINER:PATH", else a path here ("-": a tar stream). A name before the colon that is no container is an error, except for paths with a slash first. */
 static int side_parse(struct people *p, const char *text, struct side *s, struct err *e) {
 	const char *colon = strchr(text, ':');
-	*s = (struct side){ .path = text, .dir = -EBADF, .root = { .fd = -EBADF } };
+	*s = (struct side){ .path = text, .typed = text, .dir = -EBADF, .root = { .fd = -EBADF } };
 	if (!colon || text[0] == '/' || text[0] == '.')
 		return 0;
 	int r = pctr_find(p, arena_strndup(&p->arena, text, (size_t)(colon - text)), &s->c, e);
-	s->path = colon + 1;
+	s->path = s->typed = colon + 1;
+	/* Relative to the working directory, as podman has it (docker: to the root). */
+	if (r == 0 && s->path[0] != '/') {
+		const char *cwd = s->c->opts.workdir ? s->c->opts.workdir : json_str(s->c->image_config, "WorkingDir", "/");
+		s->path = arena_printf(&p->arena, "%s/%s", cwd, *s->path ? s->path : ".");
+	}
 	return r;
+}
+
+/*
+ * A running container is frozen while tar works in its tree: a link that takes the place of a folder between tar's look and its step would lead it out
+ * of the container (CVE-2018-15664).
+ */
+static struct ctr *freeze(struct pctr *c) {
+	struct ctr *k = NULL;
+	if (!c || !c->pid || streq(c->state, "paused") || engine_open(c, true, &k, NULL) < 0)
+		return NULL;
+	if (engine_pause(k, NULL) == 0)
+		return k;
+	ctr_free(k);
+	return NULL;
+}
+
+static void thaw(struct ctr *k) {
+	if (!k)
+		return;
+	(void)!engine_resume(k, NULL);
+	ctr_free(k);
 }
 
 /* Open the folder that holds the last component; see whether the whole exists. */
@@ -113,7 +139,7 @@ static int side_open(struct side *s, bool destination, struct err *e) {
 	if (!s->exists && (!destination || slash)) {
 		if (whole >= 0)
 			close(whole);
-		return err_set(e, -ENOENT, "\"%s\" could not be found%s%s: no such file or directory", s->path, s->c ? " on container " : "", s->c ? s->c->name : "");
+		return err_set(e, -ENOENT, "\"%s\" could not be found on %s%s: no such file or directory", s->typed, s->c ? "container " : "the host", s->c ? s->c->name : "");
 	}
 	if (s->is_dir && (destination || s->contents)) {
 		/* the folder itself, opened for reading through what was resolved */
@@ -143,9 +169,10 @@ static void side_close(struct side *s) {
 	root_close(&s->root);
 }
 
-struct cp_opts { bool archive, overwrite, pause, follow; };
+struct cp_opts { bool archive, overwrite; const char *pause; };
 static const struct opt cp_rows[] = {
 	{ .name = "archive", .short_name = 'a', .kind = OPT_FLAG, .offset = offsetof(struct cp_opts, archive), .help = "keep owner and group (default)", .flags = OPT_ACCEPTED },
+	{ .name = "pause", .kind = OPT_OPTSTR, .offset = offsetof(struct cp_opts, pause), .arg = "BOOL", .help = "freeze a running container meanwhile (default true)" },
 	{ .name = "overwrite", .kind = OPT_FLAG, .offset = offsetof(struct cp_opts, overwrite), .help = "a file may take the place of a directory and the other way round" },
 };
 
@@ -156,7 +183,7 @@ static int copy_sides(struct side *from, struct side *to, const struct cp_opts *
 	if (!to->is_dir)
 		rename = to->name;
 	if (from->is_dir && to->exists && !to->is_dir)
-		return err_set(e, -ENOTDIR, "cannot copy a directory over the file \"%s\"", to->path);
+		return err_set(e, -ENOTDIR, "destination must be a directory when copying a directory: \"%s\" is a file", to->typed);
 	const char *pack[16], *unpack[16];
 	char transform[2 * NAME_MAX + 64], source[NAME_MAX + 3];
 	size_t n = 0, m = 0;
@@ -198,9 +225,13 @@ static int copy_sides(struct side *from, struct side *to, const struct cp_opts *
 }
 
 static int c_cp(struct cli *t, const void *opts, int argc UNUSED, char **argv, struct err *e) {
+	const struct cp_opts *o = opts;
 	struct people p;
 	struct side from, to;
+	bool pause;
 	int r = tierce_people(t, &p, e);
+	if (r == 0)
+		r = parse_bool("--pause", o->pause, true, &pause, e);
 	if (r == 0)
 		r = side_parse(&p, argv[0], &from, e);
 	if (r == 0)
@@ -209,6 +240,9 @@ static int c_cp(struct cli *t, const void *opts, int argc UNUSED, char **argv, s
 		return r;
 	if (!from.c && !to.c)
 		return err_set(e, -EINVAL, "one of source and destination must be CONTAINER:PATH");
+	struct ctr *frozen[2] = { pause ? freeze(from.c) : NULL, NULL };
+	if (pause && to.c && !(from.c && streq(from.c->id, to.c->id)))
+		frozen[1] = freeze(to.c);
 	if (!from.c && streq(from.path, "-")) {
 		const char *const unpack[] = { "tar", "-xpf", "-", "--numeric-owner", NULL };
 		r = side_open(&to, true, e);
@@ -224,11 +258,13 @@ static int c_cp(struct cli *t, const void *opts, int argc UNUSED, char **argv, s
 		} else if (r == 0) {
 			r = side_open(&to, true, e);
 			if (r == 0)
-				r = copy_sides(&from, &to, opts, e);
+				r = copy_sides(&from, &to, o, e);
 		}
 		side_close(&from);
 	}
 	side_close(&to);
+	thaw(frozen[0]);
+	thaw(frozen[1]);
 	people_close(&p);
 	return r;
 }

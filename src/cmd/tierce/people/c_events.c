@@ -105,7 +105,7 @@ static bool fits_label(const struct json *j, const char *v)
 }
 
 static const struct { const char *key; bool (*fits)(const struct json *j, const char *value); } filters[] = {
-	{ "container=", fits_container }, { "event=", fits_event }, { "image=", fits_image }, { "label=", fits_label }, { "pod=", fits_pod }, { "type=", fits_type },
+	{ "container=", fits_container }, { "event=", fits_event }, { "image=", fits_image }, { "label=", fits_label }, { "pod=", fits_pod }, { "status=", fits_event }, { "type=", fits_type },
 	{ "volume=", fits_volume },
 };
 

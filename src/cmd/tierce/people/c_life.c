@@ -155,7 +155,7 @@ static int c_kill(struct cli *t, const void *opts, int argc, char **argv, struct
 	struct people p;
 	o->seconds = oci_signal_number(o->signal ? o->signal : "KILL");
 	if (o->seconds <= 0)
-		return err_set(e, -EINVAL, o->signal[strspn(o->signal, "-0123456789")] ? "invalid signal: %s" : "valid signals are 1 through 64, not %s", o->signal);
+		return err_set(e, -EINVAL, "invalid signal: %s", o->signal);
 	return each(t, &p, &o->pick, argc, argv, true, kill_one, o, e);
 }
 
@@ -220,7 +220,7 @@ static int rm_one(struct pctr *c, void *arg, struct err *e) {
 		if (streq(v[i]->id, c->id) || !depends_on(v[i], c))
 			continue;
 		if (!o->depend)
-			return err_set(e, -EBUSY, "container %s has dependent containers which must be removed before it: %s: container already exists", c->id, v[i]->id);
+			return err_set(e, -EEXIST, "container %s has dependent containers which must be removed before it: %s: container already exists", c->id, v[i]->id);
 		r = rm_one(v[i], arg, e);
 		if (r == 0)
 			puts(v[i]->id);
@@ -414,12 +414,12 @@ static int c_prune(struct cli *t, const void *opts, int argc UNUSED, char **argv
 	struct pctr **v;
 	size_t n;
 	int r = tierce_people(t, &p, e);
-	if (r == 0 && !o->force && isatty(0)) {
-		char answer[8] = "";
-		printf("WARNING! This will remove all non running containers.\nAre you sure you want to continue? [y/N] ");
-		fflush(stdout);
-		if (!fgets(answer, sizeof(answer), stdin) || (answer[0] | 32) != 'y')
+	if (r == 0 && !o->force) {
+		puts("WARNING! This will remove all non running containers.");
+		if (!confirmed()) {
+			people_close(&p);
 			return 0;
+		}
 	}
 	if (r == 0)
 		r = pctr_list(&p, &v, &n, e);

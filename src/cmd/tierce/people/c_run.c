@@ -219,10 +219,8 @@ static int c_start(struct cli *t, const void *opts, int argc, char **argv, struc
 		bool attach = o->attach || o->interactive;
 		if (r == 0)
 			r = pctr_start(c, attach ? &io : NULL, &fd, e);
-		if (r < 0) {
-			t->exit_code = start_code(e);
+		if (r < 0)
 			break;
-		}
 		if (!attach) {
 			puts(argc ? argv[i] : c->id);
 			continue;

@@ -16,6 +16,8 @@ int format_template(const char *tmpl, const struct json *object, struct strbuf *
 /* Value as text: strings bare, others as JSON. */
 void json_text(const struct json *j, struct strbuf *out);
 int64_t rfc3339_seconds(const char *s);
+/* Ask on standard input, be it a terminal or not; its end is a no. */
+bool confirmed(void);
 /* Run a program; wait: until it has ended. wait_children(): for all that were not waited for. */
 int spawn_wait(const char *const *args, bool wait, struct err *e) MUST_CHECK;
 void wait_children(void);
@@ -33,12 +35,70 @@ int parse_since(const char *option, const char *s, int64_t *ret, struct err *e) 
 /* Label of the options or of the image, NULL: none. */
 const char *pctr_label(const struct pctr *c, const char *key);
 
-extern const struct command cmd_run, cmd_create, cmd_start, cmd_attach, cmd_exec, cmd_stop, cmd_restart, cmd_kill, cmd_pause, cmd_unpause, cmd_rm, cmd_wait, cmd_rename,
-	cmd_update, cmd_container_exists, cmd_container_prune, cmd_container_cleanup, cmd_ps, cmd_inspect, cmd_port, cmd_top,
-	cmd_logs, cmd_events, cmd_stats, cmd_cp, cmd_diff, cmd_export, cmd_commit,
-	cmd_volume_create, cmd_volume_ls, cmd_volume_rm, cmd_volume_prune, cmd_volume_inspect, cmd_volume_exists,
-	cmd_network_create, cmd_network_ls, cmd_network_rm, cmd_network_inspect, cmd_network_exists, cmd_network_connect, cmd_network_disconnect, cmd_network_prune, cmd_secret_create, cmd_secret_ls, cmd_secret_rm,
-	cmd_pod_create, cmd_pod_start, cmd_pod_stop, cmd_pod_restart, cmd_pod_kill, cmd_pod_rm, cmd_pod_ps, cmd_pod_inspect, cmd_pod_logs, cmd_pod_exists, cmd_pod_run,
-	cmd_info, cmd_system_info, cmd_version, cmd_generate_systemd;
+extern const struct command
+	cmd_run,
+	cmd_create,
+	cmd_start,
+	cmd_attach,
+	cmd_exec,
+	cmd_stop,
+	cmd_restart,
+	cmd_kill,
+	cmd_pause,
+	cmd_unpause,
+	cmd_rm,
+	cmd_wait,
+	cmd_rename,
+	cmd_update,
+	cmd_container_exists,
+	cmd_container_prune,
+	cmd_container_cleanup,
+	cmd_ps,
+	cmd_inspect,
+	cmd_port,
+	cmd_top,
+	cmd_logs,
+	cmd_events,
+	cmd_stats,
+	cmd_cp,
+	cmd_diff,
+	cmd_export,
+	cmd_commit,
+	cmd_volume_create,
+	cmd_volume_ls,
+	cmd_volume_rm,
+	cmd_volume_prune,
+	cmd_volume_inspect,
+	cmd_volume_exists,
+	cmd_volume_export,
+	cmd_volume_import,
+	cmd_volume_mount,
+	cmd_volume_unmount,
+	cmd_network_create,
+	cmd_network_ls,
+	cmd_network_rm,
+	cmd_network_inspect,
+	cmd_network_exists,
+	cmd_network_connect,
+	cmd_network_disconnect,
+	cmd_network_prune,
+	cmd_secret_create,
+	cmd_secret_ls,
+	cmd_secret_rm,
+	cmd_pod_create,
+	cmd_pod_start,
+	cmd_pod_stop,
+	cmd_pod_restart,
+	cmd_pod_kill,
+	cmd_pod_rm,
+	cmd_pod_ps,
+	cmd_pod_inspect,
+	cmd_pod_logs,
+	cmd_pod_exists,
+	cmd_pod_run,
+	cmd_info,
+	cmd_system_info,
+	cmd_version,
+	cmd_generate_systemd;
 
 #endif

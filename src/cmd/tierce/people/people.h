@@ -157,6 +157,9 @@ struct user_pick { uint32_t uid, gid; uint32_t *groups; size_t n_groups; const c
 int user_lookup(struct arena *a, const char *rootfs, const char *user, const struct opt_list *group_add, struct user_pick *ret, struct err *e) MUST_CHECK;
 
 /* ---- volumes (volume.c) -------------------------------------------------------------------------------------------------- */
+/* New, with "labels" and "options" of extra (may be NULL); owner is the container of an anonymous one, else NULL. Exists already: left as it is. */
+int volume_make(struct people *p, const char *name, const char *owner, const struct json *extra, const char **ret_path, struct err *e) MUST_CHECK;
+/* The directory of a volume that is made on first use; for one with options type=bind its device. */
 int volume_ensure(struct people *p, const char *name, bool anonymous, const char *owner, const char **ret_path, struct err *e) MUST_CHECK;
 /* A volume that is still empty belongs to the container's root. */
 void volume_own(const char *path, uint32_t uid, uint32_t gid);

@@ -128,6 +128,13 @@ int format_template(const char *t, const struct json *object, struct strbuf *out
 	return 0;
 }
 
+bool confirmed(void) {
+	char answer[16] = "";
+	fputs("Are you sure you want to continue? [y/N] ", stdout);
+	fflush(stdout);
+	return fgets(answer, sizeof(answer), stdin) && (answer[0] | 32) == 'y';
+}
+
 int spawn_wait(const char *const *args, bool wait, struct err *e) {
 	pid_t pid = fork();
 	int status;

@@ -11,7 +11,29 @@
 #include "cmd/tierce/people/people.h"
 #include "sys/fd.h"
 
+static void write_member(struct json_writer *w, const char *key, const struct json *extra) {
+	if (json_get(extra, key)) {
+		jw_key(w, key);
+		jw_value(w, json_get(extra, key));
+	}
+}
+
+/* The host's directory behind a volume with options type=bind, NULL: it has one of its own. */
+static const char *device_of(struct people *p, const char *path) {
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct json *doc;
+	char file[4200];
+	snprintf(file, sizeof(file), "%s/volume.json", path);
+	if (file_read_at(AT_FDCWD, file, &text, 65536) < 0 || json_parse(&p->arena, text.s, text.len, &doc, NULL) < 0)
+		return NULL;
+	return json_str(json_get(doc, "options"), "device", NULL);
+}
+
 int volume_ensure(struct people *p, const char *name, bool anonymous, const char *owner, const char **ret_path, struct err *e) {
+	return volume_make(p, name, anonymous ? owner : NULL, NULL, ret_path, e);
+}
+
+int volume_make(struct people *p, const char *name, const char *owner, const struct json *extra, const char **ret_path, struct err *e) {
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
 	struct json_writer w;
 	char path[4096];
@@ -21,8 +43,11 @@ int volume_ensure(struct people *p, const char *name, bool anonymous, const char
 	*ret_path = arena_printf(&p->arena, "%s/_data", path);
 	if (!*ret_path)
 		return err_sys(e, -ENOMEM, "make volume");
-	if (access(*ret_path, F_OK) == 0)
+	if (access(*ret_path, F_OK) == 0) {
+		const char *device = device_of(p, path);
+		*ret_path = device ? device : *ret_path;
 		return 0;
+	}
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return err_sys(e, errno, "make volume %s", name);
 	struct timespec now;
@@ -31,8 +56,10 @@ int volume_ensure(struct people *p, const char *name, bool anonymous, const char
 	jw_object(&w);
 	jw_kv_string(&w, "name", name);
 	jw_kv_i64(&w, "created", now.tv_sec);
-	jw_kv_bool(&w, "anonymous", anonymous);
-	if (anonymous)
+	write_member(&w, "labels", extra);
+	write_member(&w, "options", extra);
+	jw_kv_bool(&w, "anonymous", owner != NULL);
+	if (owner)
 		jw_kv_string(&w, "owner", owner);
 	jw_object_end(&w);
 	_cleanup_close_ int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -150,8 +177,16 @@ int volume_copy_up(struct people *p UNUSED, const char *volume_path, const char 
 	_cleanup_close_ int root = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (to < 0 || root < 0)
 		return err_sys(e, errno, "open %s", to < 0 ? volume_path : rootfs);
-	if (!empty(to))
+	/* Once: a volume that was emptied later stays empty. */
+	_cleanup_close_ int above = openat(to, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	bool ours = above >= 0 && faccessat(above, "volume.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	if (!empty(to) || (ours && faccessat(above, "used", F_OK, AT_SYMLINK_NOFOLLOW) == 0))
 		return 0;
+	if (ours) {
+		int mark = openat(above, "used", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (mark >= 0)
+			close(mark);
+	}
 	_cleanup_close_ int from = open_in_root(root, dest, O_RDONLY | O_DIRECTORY, 0);
 	if (from < 0)
 		return 0; /* the image has nothing there */
