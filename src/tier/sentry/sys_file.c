@@ -2,11 +2,14 @@
 #include <errno.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
 #include "tier/sentry/abi/handlers.h"
 #include "tier/sentry/fs/pipe.h"
+#include "tier/sentry/fs/async.h"
+#include "tier/sentry/mm/mm.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
 
@@ -24,7 +27,7 @@ static long do_open(struct task *t, int dirfd, uint64_t name, unsigned flags, ui
 		return rc;
 	int fd = fd_give(t, f, flags);
 	if (fd >= 0 && f->path.d)
-		inotify_event(NULL, NULL, f->inode, 0x20 /* IN_OPEN */, 0);
+		file_event(&f->path, f->inode, 0x20 /* IN_OPEN */);
 	return fd;
 }
 
@@ -285,7 +288,7 @@ long sys_dup3(struct task *t, const uint64_t *a)
 	return dup_to(t, (int)a[0], (int)a[1], a[2] & O_CLOEXEC);
 }
 
-static long set_flags(struct task *t, struct file *f, unsigned arg)
+static long set_flags(struct task *t, struct file *f, int fd, unsigned arg)
 {
 	const unsigned settable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | O_ASYNC;
 	unsigned old = f->flags;
@@ -294,9 +297,26 @@ static long set_flags(struct task *t, struct file *f, unsigned arg)
 	if ((f->inode->inode_flags & INODE_APPEND) && !(arg & O_APPEND))
 		return -EPERM;
 	f->flags = (old & ~settable) | (arg & settable);
+	if ((old ^ arg) & O_ASYNC) {
+		int rc = async_set(f, fd, arg & O_ASYNC);
+		if (rc)
+			return rc;
+	}
 	if (f->ops && f->ops->flags_changed)
 		return f->ops->flags_changed(f, old);
 	return 0;
+}
+
+/* Has anybody a shared mapping of the file that is or can become writable? */
+static bool mapped_writable(const struct inode *i)
+{
+	for (struct process *p = process_next(0); p; p = process_next(p->pid)) {
+		const struct mm *m = p->leader ? p->leader->mm : NULL;
+		for (unsigned k = 0; m && k < m->n; k++)
+			if (m->v[k].file && m->v[k].file->inode == i && (m->v[k].flags & MAP_SHARED) && m->v[k].file->can_write && (m->v[k].may_write || (m->v[k].prot & PROT_WRITE)))
+				return true;
+	}
+	return false;
 }
 
 static long seals(struct file *f, unsigned cmd, unsigned arg)
@@ -312,6 +332,8 @@ static long seals(struct file *f, unsigned cmd, unsigned arg)
 		return -EINVAL;
 	if (i->seals & F_SEAL_SEAL)
 		return -EPERM;
+	if ((arg & F_SEAL_WRITE) && mapped_writable(i))
+		return -EBUSY;
 	i->seals |= arg;
 	return 0;
 }
@@ -335,15 +357,14 @@ long sys_fcntl(struct task *t, const uint64_t *a)
 	case F_SETFD:
 		t->files->v[fd].cloexec = a[2] & FD_CLOEXEC;
 		return 0;
-	case F_GETFL: return (long)((f->flags | 0100000 /* O_LARGEFILE */) & ~(unsigned)O_NOCTTY);
-	case F_SETFL: return set_flags(t, f, (unsigned)a[2]);
+	case F_GETFL: return (long)((f->flags | (f->opened || is_reg(f->inode) ? 0100000 /* O_LARGEFILE */ : 0)) & ~(unsigned)O_NOCTTY);
+	case F_SETFL: return set_flags(t, f, fd, (unsigned)a[2]);
 	case F_GETPIPE_SZ: return file_pipe(f) ? (long)file_pipe(f)->size : -EBADF;
 	case F_SETPIPE_SZ: return file_pipe(f) ? pipe_set_size(f, a[2], capable(t, CAP_SYS_RESOURCE)) : -EBADF;
-	case F_GETOWN: return f->owner_type == 2 ? -f->owner : f->owner;
-	case F_SETOWN:
-		f->owner = (int)a[2] < 0 ? -(int)a[2] : (int)a[2];
-		f->owner_type = (int)a[2] < 0 ? 2 : 1;
-		return 0;
+	case F_GETOWN: return f->owner_type == OWNER_PGRP ? -f->owner : f->owner_type == OWNER_PID ? f->owner : 0;
+	case F_SETOWN: return file_setown(t, f, (int)a[2]);
+	case 15: return file_setown_ex(t, f, a[2]); /* F_SETOWN_EX */
+	case 16: return file_getown_ex(t, f, a[2]); /* F_GETOWN_EX */
 	case F_GETSIG: return f->owner_sig;
 	case F_SETSIG:
 		if ((int)a[2] < 0 || (int)a[2] > NSIG_)
@@ -354,9 +375,9 @@ long sys_fcntl(struct task *t, const uint64_t *a)
 	case 1034: return seals(f, cmd, (unsigned)a[2]);
 	case F_GETLK: case F_SETLK: case F_SETLKW:
 	case 36: case 37: case 38: return fcntl_lock(t, f, cmd, a[2]); /* F_OFD_GETLK ... */
-	case F_GETLEASE: return F_UNLCK;
-	case F_SETLEASE: return -EINVAL;
-	case F_NOTIFY: return -EINVAL;
+	case F_GETLEASE: return lease_get(f);
+	case F_SETLEASE: return lease_set(t, f, fd, (int)a[2]);
+	case F_NOTIFY: return dnotify_set(t, f, fd, (uint32_t)a[2]);
 	default: return -EINVAL;
 	}
 }
@@ -376,7 +397,7 @@ long sys_ioctl(struct task *t, const uint64_t *a)
 		unsigned bit = cmd == FIONBIO ? O_NONBLOCK : O_ASYNC;
 		if (copyin(t, &v, a[2], 4) < 0)
 			return -EFAULT;
-		return set_flags(t, f, v ? f->flags | bit : f->flags & ~bit);
+		return set_flags(t, f, (int)a[0], v ? f->flags | bit : f->flags & ~bit);
 	}
 	case FIONREAD:
 		if (is_reg(f->inode) && !f->stream) {
@@ -423,7 +444,7 @@ long sys_pipe2(struct task *t, const uint64_t *a) { return do_pipe(t, a[0], (uns
 
 /* ---- size and sync ------------------------------------------------------------------------------------------------------ */
 
-static long set_size(struct task *t, struct inode *i, int64_t size)
+static long set_size(struct task *t, const struct path *p, struct inode *i, int64_t size)
 {
 	struct iattr a = { .valid = ATTR_SIZE, .size = size };
 	uint64_t limit = t->proc->rlim[RLIMIT_FSIZE].rlim_cur;
@@ -433,7 +454,12 @@ static long set_size(struct task *t, struct inode *i, int64_t size)
 		send_signal_task(t, SIGXFSZ, NULL);
 		return -EFBIG;
 	}
-	return i->ops && i->ops->setattr ? i->ops->setattr(t, i, &a) : -EINVAL;
+	int rc = i->ops && i->ops->setattr ? i->ops->setattr(t, i, &a) : -EINVAL;
+	if (!rc) {
+		inode_drop_privs(t, i);
+		file_event(p, i, 2 /* IN_MODIFY */);
+	}
+	return rc;
 }
 
 long sys_truncate(struct task *t, const uint64_t *a)
@@ -450,7 +476,11 @@ long sys_truncate(struct task *t, const uint64_t *a)
 		return -EINVAL;
 	if ((rc = mnt_want_write(&p)) < 0 || (rc = inode_permission(t, p.d->inode, 2)) < 0)
 		return rc;
-	return set_size(t, p.d->inode, (int64_t)a[1]);
+	if (p.d->inode->writers < 0)
+		return -ETXTBSY;
+	if ((rc = lease_break(t, p.d->inode, O_WRONLY)) < 0)
+		return rc;
+	return set_size(t, &p, p.d->inode, (int64_t)a[1]);
 }
 
 long sys_ftruncate(struct task *t, const uint64_t *a)
@@ -462,7 +492,7 @@ long sys_ftruncate(struct task *t, const uint64_t *a)
 		return -EBADF;
 	if (!f->can_write || !is_reg(f->inode))
 		return -EINVAL;
-	return set_size(t, f->inode, (int64_t)a[1]);
+	return set_size(t, &f->path, f->inode, (int64_t)a[1]);
 }
 
 long sys_fallocate(struct task *t, const uint64_t *a)

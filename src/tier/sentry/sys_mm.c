@@ -93,7 +93,7 @@ long sys_mprotect(struct task *t, const uint64_t *a)
 	if ((a[2] & (PROT_GROWSDOWN | PROT_GROWSUP)) == (PROT_GROWSDOWN | PROT_GROWSUP))
 		return -EINVAL;
 	for (const struct vma *v = mm_find_next(t->mm, a[0]); v && v->start < a[0] + len; v = mm_find_next(t->mm, v->end))
-		if (v->file && (v->flags & MAP_SHARED) && (a[2] & PROT_WRITE) && !v->file->can_write)
+		if (v->file && (v->flags & MAP_SHARED) && (a[2] & PROT_WRITE) && (!v->file->can_write || (!v->may_write && !(v->prot & PROT_WRITE))))
 			return -EACCES;
 	int rc = mm_lock(t);
 	if (rc)

@@ -227,7 +227,8 @@ static long do_unlink(struct task *t, int dirfd, uint64_t name, bool dir)
 		struct kstat st;
 		/* In Linux's order: the object's link count changed, it may be gone, then its name is. A file that is still open is not gone yet in
 		 * Linux; here it counts as gone with its last name. */
-		inotify_event(NULL, NULL, i, 4 /* IN_ATTRIB */, 0);
+		if (!dir)
+			inotify_event(NULL, NULL, i, 4 /* IN_ATTRIB */, 0);
 		if (dir || inode_getattr(i, &st) < 0 || st.nlink == 0)
 			inotify_event(NULL, NULL, i, 0x400 /* IN_DELETE_SELF */, 0);
 		inotify_event(x.dir.d->inode, x.last, NULL, 0x200 | (dir ? 0x40000000 : 0), 0);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tier/sentry/abi/handlers.h"
+#include "tier/sentry/fs/procfs.h"
 #include "tier/sentry/task/exit.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
@@ -79,7 +80,9 @@ long sys_pidfd_open(struct task *t, const uint64_t *a)
 
 long sys_pidfd_send_signal(struct task *t, const uint64_t *a)
 {
-	struct pidfd *x = of(t, (int)a[0]);
+	struct file *dir = fd_file(t, (int)a[0]);
+	struct process *of_dir = dir ? process_by_pid(procfs_dir_pid(dir)) : NULL; /* /proc/PID is as good */
+	struct pidfd by_dir = { of_dir ? of_dir->pid : 0, of_dir ? of_dir->start_ns : 0 }, *x = of_dir ? &by_dir : of(t, (int)a[0]);
 	int sig = (int)a[1];
 	if (a[3])
 		return -EINVAL;

@@ -170,7 +170,7 @@ static long change(struct task *t, struct where *w, struct iattr *a)
 		return rc;
 	rc = inode_setattr(t, w->i, a);
 	if (!rc)
-		inotify_event(NULL, NULL, w->i, 4 /* IN_ATTRIB */, 0);
+		file_event(&w->p, w->i, 4 /* IN_ATTRIB */);
 	return rc;
 }
 

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 
 #include "tier/sentry/abi/handlers.h"
+#include "tier/sentry/fs/async.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
 
@@ -82,6 +83,8 @@ static void tell(struct inode *i, const char *name, uint32_t mask, uint32_t cook
 /* dir: events of a name in a directory; i: the object itself. An object that is gone takes its watches with it. */
 void inotify_event(struct inode *dir, const char *name, struct inode *i, uint32_t mask, uint32_t cookie)
 {
+	if (dir)
+		dnotify_event(dir, mask);
 	if (dir && !list_empty(&dir->watches))
 		tell(dir, name, mask, cookie);
 	if (!i || list_empty(&i->watches))
@@ -94,6 +97,14 @@ void inotify_event(struct inode *dir, const char *name, struct inode *i, uint32_
 			watch_free(w, true);
 	}
 	inode_put(i);
+}
+
+void file_event(const struct path *p, struct inode *i, uint32_t mask)
+{
+	const struct dentry *d = p ? p->d : NULL;
+	if (d && d->parent != d)
+		inotify_event(d->parent->inode, d->name, NULL, mask | (is_dir(i) ? IN_ISDIR : 0), 0);
+	inotify_event(NULL, NULL, i, mask, 0);
 }
 
 static ssize_t in_read(struct task *t, struct file *f, struct uio *u, int64_t *pos)

@@ -53,6 +53,8 @@ static int make(struct super *sb, const struct proc_entry *e, struct node n, str
 	return 0;
 }
 
+int procfs_dir_pid(const struct file *f) { return f->ops == &proc_dir_ops && nd(f->inode)->e == &proc_pid_entry && !nd(f->inode)->tid ? nd(f->inode)->pid : 0; }
+
 static void proc_release(struct inode *i) { free(i->priv); }
 
 /* The key that a number in this directory sets. */

@@ -25,6 +25,7 @@ enum { PROC_KEY_PID = 1, PROC_KEY_TID, PROC_KEY_FD };
 extern const struct proc_entry proc_root_entries[], proc_pid_entry, proc_task_entry, proc_sys_entries[], proc_net_entries[];
 struct process *proc_process(const struct proc_ctx *c); /* NULL: gone */
 struct task *proc_task(const struct proc_ctx *c);       /* the thread, or one that stands for the process */
+int procfs_dir_pid(const struct file *f); /* of a descriptor of /proc/PID; 0: none */
 int proc_copy_host(const char *name, struct strbuf *out);
 
 #endif

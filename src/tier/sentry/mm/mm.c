@@ -209,6 +209,7 @@ int mm_insert(struct mm *m, uint64_t start, uint64_t end, int prot, int flags, s
 	m->v[i] = (struct vma){ start, end, off, prot, flags & (MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE), file, name, false, NULL, NULL };
 	if ((flags & MAP_SHARED) && !file)
 		m->v[i].shared_id = (const void *)(uintptr_t)(++next_shared << 4);
+	m->v[i].may_write = file && (flags & MAP_SHARED) && !(file->inode->seals & 0x18 /* F_SEAL_WRITE, F_SEAL_FUTURE_WRITE */);
 	if (file)
 		file_get(file);
 	m->total_pages += (end - start) / PAGE_SIZE_;

@@ -23,6 +23,7 @@ struct vma {
 	struct file *file;        /* owned reference, NULL: anonymous */
 	const char *name;         /* static: "[heap]", "[stack]" ... */
 	bool locked;
+	bool may_write;           /* shared, of a file that was not sealed against writing then */
 	struct shm_segment *shm;  /* SysV attachment, sys_ipc */
 	const void *shared_id;    /* identity of shared anonymous memory (futex keys survive fork) */
 };

@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "tier/sentry/fs/async.h"
 #include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
@@ -43,7 +44,14 @@ void file_put(struct file *f)
 	if (!f || --f->refs)
 		return;
 	f->refs = 1; /* callbacks may take and drop references of their own */
+	if (f->opened) {
+		f->inode->opens--;
+		file_event(&f->path, f->inode, f->can_write ? 8 /* IN_CLOSE_WRITE */ : 0x10 /* IN_CLOSE_NOWRITE */);
+	}
 	epoll_forget_file(f);
+	async_forget(f);
+	lease_forget(f);
+	dnotify_forget(f);
 	locks_release_file(NULL, f);
 	if (f->ops && f->ops->release && !(f->flags & O_PATH))
 		f->ops->release(f);
@@ -140,6 +148,8 @@ int file_open(struct task *t, const struct path *p, unsigned flags, bool checked
 		return rc;
 	if (is_reg(i) && !(flags & O_PATH) && (flags & O_ACCMODE) != O_RDONLY && i->writers < 0)
 		return -ETXTBSY;
+	if (!(flags & O_PATH) && !list_empty(&i->leases) && t && (rc = lease_break(t, i, flags)) < 0)
+		return rc;
 	struct file *f = file_new(inode_get(i), i->fops, flags);
 	if (!f)
 		return -ENOMEM;
@@ -154,6 +164,8 @@ int file_open(struct task *t, const struct path *p, unsigned flags, bool checked
 		file_put(f);
 		return rc;
 	}
+	f->opened = true;
+	i->opens++;
 	if (f->can_write && is_reg(i)) {
 		i->writers++;
 		f->counted = true;
@@ -166,6 +178,8 @@ int file_open(struct task *t, const struct path *p, unsigned flags, bool checked
 			file_put(f);
 			return rc;
 		}
+		inode_drop_privs(t, i);
+		file_event(p, i, 2 /* IN_MODIFY */);
 	}
 	*ret = f;
 	return 0;
@@ -290,7 +304,7 @@ ssize_t file_read(struct task *t, struct file *f, struct uio *u, int64_t *pos)
 		return -EINVAL;
 	ssize_t r = f->ops->read(t, f, u, f->stream ? NULL : pos);
 	if (r > 0)
-		inotify_event(NULL, NULL, f->inode, 1 /* IN_ACCESS */, 0);
+		file_event(&f->path, f->inode, 1 /* IN_ACCESS */);
 	return r;
 }
 
@@ -315,8 +329,10 @@ ssize_t file_write(struct task *t, struct file *f, struct uio *u, int64_t *pos)
 		}
 	}
 	ssize_t r = f->ops->write(t, f, u, f->stream ? NULL : pos);
-	if (r > 0)
-		inotify_event(NULL, NULL, f->inode, 2 /* IN_MODIFY */, 0);
+	if (r > 0) {
+		inode_drop_privs(t, f->inode);
+		file_event(&f->path, f->inode, 2 /* IN_MODIFY */);
+	}
 	return r;
 }
 

@@ -23,6 +23,7 @@ struct inode *inode_new(struct super *sb, uint32_t mode, const struct inode_ops 
 	i->ino = sb ? ++sb->next_ino : 0;
 	list_init(&i->locks);
 	list_init(&i->watches);
+	list_init(&i->leases);
 	waitq_init(&i->lock_wait);
 	inode_touch(i, ATTR_ATIME | ATTR_MTIME);
 	i->btime = i->mtime;
@@ -54,6 +55,19 @@ void inode_touch(struct inode *i, unsigned which)
 		i->mtime = i->ctime = now;
 	if (which & (ATTR_MODE | ATTR_UID | ATTR_GID))
 		i->ctime = now;
+}
+
+void inode_drop_privs(struct task *t, struct inode *i)
+{
+	struct kstat st;
+	if (!t || !is_reg(i) || !(i->mode & (S_ISUID | S_ISGID)) || inode_getattr(i, &st) < 0)
+		return;
+	uint32_t drop = (st.mode & S_ISUID) | (st.mode & S_IXGRP ? st.mode & S_ISGID : 0);
+	if (!drop || capable(t, CAP_FSETID) || !i->ops || !i->ops->setattr)
+		return;
+	struct iattr a = { .valid = ATTR_MODE, .mode = st.mode & 07777 & ~drop };
+	i->ops->setattr(t, i, &a);
+	i->mode &= ~drop;
 }
 
 void file_accessed(struct file *f)

@@ -163,6 +163,8 @@ struct inode {
 	struct unix_sock *sock;     /* bound socket */
 	struct list locks;          /* struct file_lock: flock, POSIX, OFD (vfs/locks.c) */
 	struct list watches;        /* inotify (fs/inotify.c) */
+	struct list leases;         /* vfs/lease.c */
+	unsigned opens;             /* open files of a regular file: leases */
 	struct waitq lock_wait;
 	int writers;                /* open for writing, < 0: running as a program (ETXTBSY) */
 	unsigned seals;             /* memfd */
@@ -174,6 +176,7 @@ struct inode *inode_new(struct super *sb, uint32_t mode, const struct inode_ops 
 struct inode *inode_get(struct inode *i);
 void inode_put(struct inode *i);
 void file_accessed(struct file *f);                /* atime, as the mount wants it (noatime, relatime) */
+void inode_drop_privs(struct task *t, struct inode *i); /* its content was changed by somebody who may not keep set-id bits */
 void inode_touch(struct inode *i, unsigned which); /* ATTR_ATIME|ATTR_MTIME: now; ctime with mtime */
 int inode_getattr(struct inode *i, struct kstat *st);
 int inode_setattr(struct task *t, struct inode *i, struct iattr *a); /* with permission checks of chmod/chown/truncate */
@@ -271,11 +274,14 @@ struct file {
 	void *priv;
 	int host_fd;                /* -EBADF when there is none */
 	struct list epolls;         /* struct epitem that watch it (fs/epoll.c) */
-	int owner, owner_sig, owner_type; /* F_SETOWN, F_SETSIG */
+	int owner, owner_sig, owner_type; /* F_SETOWN, F_SETSIG: fs/async.h */
+	uint32_t owner_uid, owner_euid;   /* of who set it */
+	struct async *async;        /* O_ASYNC */
 	char *anon_name;            /* "pipe:[17]", "anon_inode:[eventpoll]"; owned; NULL: path */
 	bool noctty;                /* O_NOCTTY of the open that makes it */
 	bool deny_write;            /* an execve's reference */
 	bool counted;               /* among its mount's writers */
+	bool opened;                /* among its inode's opens; its close is told to watchers */
 	struct mntns *tree;         /* open_tree, fsmount: a detached tree that goes with this file; owned */
 };
 struct file *file_new(struct inode *i, const struct file_ops *ops, unsigned flags); /* takes the inode reference, even on failure */
@@ -326,6 +332,8 @@ long fcntl_lock(struct task *t, struct file *f, unsigned cmd, uint64_t arg); /* 
 void locks_release_file(struct task *t, struct file *f);     /* flock, OFD: last close */
 void locks_release_owner(struct task *t, struct inode *i);   /* POSIX locks: any close by the process */
 void inotify_event(struct inode *dir, const char *name, struct inode *i, uint32_t mask, uint32_t cookie);
+/* The same for an object that was reached by a path: its directory hears of it too. */
+void file_event(const struct path *p, struct inode *i, uint32_t mask);
 void epoll_forget_file(struct file *f);
 
 /* ---- file systems ---------------------------------------------------------------------------------------------------- */
