@@ -5,7 +5,7 @@
  *
  * Names are resolved through the dentries of the real trees, so in-memory and host directories can be either side.
  */
-#include "tier/sentry/fs/overlay.h"
+#include "tier/sentry/fs/overlay_inner.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,29 +18,7 @@
 #include "tier/sentry/task/ns.h"
 #include "tier/sentry/task/task.h"
 
-enum { LOWER_MAX = 64 /* layers: bounds the cost of a lookup */, COPY_CHUNK = 32768 };
-#define OPAQUE "trusted.overlay.opaque"
 
-struct ovl {
-	struct mntns *trees[LOWER_MAX + 1]; /* private mounts: [0] upper or NULL, then lower ones, topmost first */
-	unsigned n_lower;
-	char *options;
-};
-struct node {
-	struct inode *parent;   /* referenced; NULL: root, or without a name */
-	char *name;
-	struct dentry *upper;   /* referenced, NULL: not copied up */
-	unsigned n;
-	struct { struct dentry *d; unsigned layer; } lower[];
-};
-
-static const struct inode_ops ovl_ops;
-static const struct file_ops ovl_file_ops, ovl_dir_ops;
-
-static struct node *nd(const struct inode *i) { return i->priv; }
-static struct ovl *ovl(const struct inode *i) { return i->sb->priv; }
-static struct dentry *real(const struct inode *i) { return nd(i)->upper ? nd(i)->upper : nd(i)->lower[0].d; }
-static struct mount *real_mount(const struct inode *i) { return ovl(i)->trees[nd(i)->upper ? 0 : nd(i)->lower[0].layer]->root; }
 static struct task *actor(struct task *t) { return t ? t : current_task; }
 
 static bool whiteout(const struct dentry *d)
@@ -55,12 +33,12 @@ static bool opaque(const struct dentry *d)
 	return d->inode->ops->getxattr && d->inode->ops->getxattr(d->inode, OPAQUE, &v, 1) == 1 && v == 'y';
 }
 
-static struct node *node_new(unsigned n)
+struct ovl_node *ovl_node_new(unsigned n)
 {
-	return calloc(1, sizeof(struct node) + n * sizeof(((struct node *)NULL)->lower[0]));
+	return calloc(1, sizeof(struct ovl_node) + n * sizeof(((struct ovl_node *)NULL)->lower[0]));
 }
 
-static void node_free(struct node *n)
+void ovl_node_free(struct ovl_node *n)
 {
 	if (!n)
 		return;
@@ -73,13 +51,13 @@ static void node_free(struct node *n)
 	free(n);
 }
 
-static int inode_of(struct super *sb, struct inode *dir, const char *name, struct node *n, struct inode **ret)
+int ovl_inode(struct super *sb, struct inode *dir, const char *name, struct ovl_node *n, struct inode **ret)
 {
 	const struct dentry *d = n->upper ? n->upper : n->lower[0].d;
 	struct inode *i = inode_new(sb, d->inode->mode, &ovl_ops, is_dir(d->inode) ? &ovl_dir_ops : &ovl_file_ops);
 	struct kstat st;
 	if (!i || (name && !(n->name = strdup(name))) || inode_getattr(d->inode, &st) < 0) {
-		node_free(n);
+		ovl_node_free(n);
 		inode_put(i);
 		return -ENOMEM;
 	}
@@ -92,12 +70,12 @@ static int inode_of(struct super *sb, struct inode *dir, const char *name, struc
 	return 0;
 }
 
-static void ovl_release(struct inode *i) { node_free(i->priv); }
+static void ovl_release(struct inode *i) { ovl_node_free(i->priv); }
 
 static int ovl_lookup(struct inode *dir, const char *name, struct inode **ret)
 {
-	const struct node *p = nd(dir);
-	struct node *n = node_new(p->n + 1);
+	const struct ovl_node *p = ovl_nd(dir);
+	struct ovl_node *n = ovl_node_new(p->n + 1);
 	struct dentry *d;
 	bool more = true;
 	int rc = 0;
@@ -106,7 +84,7 @@ static int ovl_lookup(struct inode *dir, const char *name, struct inode **ret)
 	if (p->upper && (rc = dentry_lookup(p->upper, name, &d)) == 0) {
 		if (whiteout(d)) {
 			dentry_put(d);
-			node_free(n);
+			ovl_node_free(n);
 			return -ENOENT;
 		}
 		n->upper = d;
@@ -125,151 +103,21 @@ static int ovl_lookup(struct inode *dir, const char *name, struct inode **ret)
 		more = dirs && !opaque(d);
 	}
 	if (!n->upper && !n->n) {
-		node_free(n);
+		ovl_node_free(n);
 		return rc ? rc : -ENOENT;
 	}
-	return inode_of(dir->sb, dir, name, n, ret);
-}
-
-/* ---- copying up --------------------------------------------------------------------------------------------------------- */
-
-static void copy_xattrs(struct inode *from, struct inode *to)
-{
-	_cleanup_free_ char *names = malloc(65536), *v = malloc(65536);
-	if (!names || !v || !from->ops->listxattr || !to->ops->setxattr)
-		return;
-	ssize_t n = from->ops->listxattr(from, names, 65536);
-	for (ssize_t at = 0; at < n; at += (ssize_t)strlen(names + at) + 1) {
-		ssize_t k = str_has_prefix(names + at, "trusted.overlay.") ? -1 : from->ops->getxattr(from, names + at, v, 65536);
-		if (k >= 0)
-			to->ops->setxattr(to, names + at, v, (size_t)k, 0);
-	}
-}
-
-static int copy_data(struct task *t, const struct path *from, const struct path *to)
-{
-	_cleanup_free_ char *buf = malloc(COPY_CHUNK);
-	struct file *in = NULL, *out = NULL;
-	int rc = buf ? file_open(t, from, O_RDONLY, true, &in) : -ENOMEM;
-	if (!rc)
-		rc = file_open(t, to, O_WRONLY, true, &out);
-	for (int64_t at = 0; !rc;) {
-		ssize_t n = file_pread_kernel(t, in, buf, COPY_CHUNK, at);
-		struct uio u;
-		if (n <= 0) {
-			rc = (int)n;
-			break;
-		}
-		uio_init_kernel(&u, buf, (size_t)n);
-		ssize_t k = out->ops->write(t, out, &u, &at);
-		if (k != n)
-			rc = k < 0 ? (int)k : -ENOSPC;
-	}
-	file_put(in);
-	file_put(out);
-	return rc;
-}
-
-static int copy_attributes(struct task *t, const struct kstat *st, struct inode *to)
-{
-	struct iattr a = { .valid = ATTR_UID | ATTR_GID, .uid = st->uid, .gid = st->gid };
-	int rc = to->ops->setattr ? to->ops->setattr(t, to, &a) : 0;
-	a = (struct iattr){ .valid = ATTR_ATIME | ATTR_MTIME | (S_ISLNK(st->mode) ? 0 : ATTR_MODE), .mode = st->mode & 07777, .atime = st->atime, .mtime = st->mtime };
-	return rc || !to->ops->setattr ? rc : to->ops->setattr(t, to, &a);
-}
-
-/* The copy in the upper directory, not yet visible there where the file system can do that. */
-static int make_copy(struct task *t, struct inode *i, struct dentry *dir, const struct kstat *st, struct inode **ret, bool *ret_linked)
-{
-	const struct inode_ops *ops = dir->inode->ops;
-	const char *name = nd(i)->name;
-	char target[PATH_MAX_];
-	*ret_linked = true;
-	if (S_ISREG(st->mode)) {
-		if (ops->tmpfile && ops->link) {
-			*ret_linked = false;
-			return ops->tmpfile(t, dir->inode, S_IFREG | 0600, ret);
-		}
-		return ops->create ? ops->create(t, dir->inode, name, S_IFREG | 0600, ret) : -EROFS;
-	}
-	if (S_ISDIR(st->mode))
-		return ops->mkdir ? ops->mkdir(t, dir->inode, name, 0700, ret) : -EROFS;
-	if (S_ISLNK(st->mode)) {
-		ssize_t n = real(i)->inode->ops->readlink(t, real(i)->inode, target, sizeof(target) - 1);
-		if (n < 0)
-			return (int)n;
-		target[n] = 0;
-		return ops->symlink ? ops->symlink(t, dir->inode, name, target, ret) : -EROFS;
-	}
-	return ops->mknod ? ops->mknod(t, dir->inode, name, st->mode, st->rdev, ret) : -EROFS;
-}
-
-static struct dentry *loose_dentry(struct dentry *dir, struct inode *i)
-{
-	struct dentry *d = dentry_root(dir->sb, i);
-	if (d) {
-		d->parent = dentry_get(dir);
-		d->unlinked = true;
-	}
-	return d;
-}
-
-static int copy_up(struct task *t, struct inode *i)
-{
-	struct node *n = nd(i);
-	struct kstat st;
-	struct inode *made;
-	bool linked;
-	if (n->upper)
-		return 0;
-	if (!ovl(i)->trees[0])
-		return -EROFS;
-	if (!n->parent)
-		return -EROFS;
-	int rc = copy_up(t, n->parent);
-	if (rc || (rc = inode_getattr(real(i)->inode, &st)) < 0)
-		return rc;
-	struct dentry *dir = nd(n->parent)->upper, *d;
-	if ((rc = make_copy(t, i, dir, &st, &made, &linked)) < 0)
-		return rc;
-	d = linked ? dentry_add(dir, n->name, made) : loose_dentry(dir, made);
-	if (!d)
-		return -ENOMEM;
-	if (S_ISREG(st.mode)) {
-		struct path from = { real_mount(i), real(i) }, to = { ovl(i)->trees[0]->root, d };
-		rc = copy_data(t, &from, &to);
-	}
-	if (!rc && !n->upper) {
-		copy_xattrs(real(i)->inode, d->inode);
-		rc = copy_attributes(t, &st, d->inode);
-	}
-	if (!rc && !n->upper && !linked) {
-		struct dentry *named;
-		if ((rc = dir->inode->ops->link(dir->inode, n->name, d->inode)) == 0) {
-			named = dentry_add(dir, n->name, inode_get(d->inode));
-			dentry_put(d);
-			d = named;
-			rc = d ? 0 : -ENOMEM;
-		}
-	}
-	if (rc || n->upper) { /* failed, or somebody else was faster while data were read */
-		if (d)
-			dentry_put(d);
-		return rc;
-	}
-	n->upper = d;
-	return 0;
+	return ovl_inode(dir->sb, dir, name, n, ret);
 }
 
 /* ---- attributes ------------------------------------------------------------------------------------------------------------ */
 
 static int ovl_getattr(struct inode *i, struct kstat *st)
 {
-	int rc = inode_getattr(real(i)->inode, st);
+	int rc = inode_getattr(ovl_real(i)->inode, st);
 	if (!rc) {
 		st->dev = i->sb->dev;
 		st->ino = i->ino;
-		if (is_dir(i) && nd(i)->n && nd(i)->upper)
+		if (is_dir(i) && ovl_nd(i)->n && ovl_nd(i)->upper)
 			st->nlink = 1; /* nobody counted the merged subdirectories */
 		i->mode = st->mode;
 	}
@@ -278,8 +126,8 @@ static int ovl_getattr(struct inode *i, struct kstat *st)
 
 static int ovl_setattr(struct task *t, struct inode *i, const struct iattr *a)
 {
-	int rc = copy_up(actor(t), i);
-	struct inode *r = rc ? NULL : real(i)->inode;
+	int rc = ovl_copy_up(actor(t), i);
+	struct inode *r = rc ? NULL : ovl_real(i)->inode;
 	if (rc || !r->ops->setattr)
 		return rc ? rc : -EPERM;
 	if ((rc = r->ops->setattr(t, r, a)) == 0 && (a->valid & ATTR_MODE))
@@ -289,26 +137,26 @@ static int ovl_setattr(struct task *t, struct inode *i, const struct iattr *a)
 
 static ssize_t ovl_readlink(struct task *t, struct inode *i, char *buf, size_t size)
 {
-	struct inode *r = real(i)->inode;
+	struct inode *r = ovl_real(i)->inode;
 	return r->ops->readlink ? r->ops->readlink(t, r, buf, size) : -EINVAL;
 }
 
 static ssize_t ovl_getxattr(struct inode *i, const char *name, void *buf, size_t size)
 {
-	struct inode *r = real(i)->inode;
+	struct inode *r = ovl_real(i)->inode;
 	return !r->ops->getxattr ? -EOPNOTSUPP : str_has_prefix(name, "trusted.overlay.") ? -ENODATA : r->ops->getxattr(r, name, buf, size);
 }
 
 static int ovl_setxattr(struct inode *i, const char *name, const void *buf, size_t size, int flags)
 {
-	int rc = str_has_prefix(name, "trusted.overlay.") ? -EPERM : copy_up(current_task, i);
-	struct inode *r = real(i)->inode;
+	int rc = str_has_prefix(name, "trusted.overlay.") ? -EPERM : ovl_copy_up(current_task, i);
+	struct inode *r = ovl_real(i)->inode;
 	return rc ? rc : r->ops->setxattr ? r->ops->setxattr(r, name, buf, size, flags) : -EOPNOTSUPP;
 }
 
 static ssize_t ovl_listxattr(struct inode *i, char *buf, size_t size)
 {
-	struct inode *r = real(i)->inode;
+	struct inode *r = ovl_real(i)->inode;
 	ssize_t n = r->ops->listxattr ? r->ops->listxattr(r, buf, size) : 0, at = 0;
 	while (size && at < n) {
 		size_t k = strlen(buf + at) + 1;
@@ -324,8 +172,8 @@ static ssize_t ovl_listxattr(struct inode *i, char *buf, size_t size)
 
 static int ovl_removexattr(struct inode *i, const char *name)
 {
-	int rc = copy_up(current_task, i);
-	struct inode *r = real(i)->inode;
+	int rc = ovl_copy_up(current_task, i);
+	struct inode *r = ovl_real(i)->inode;
 	return rc ? rc : r->ops->removexattr ? r->ops->removexattr(r, name) : -EOPNOTSUPP;
 }
 
@@ -334,8 +182,8 @@ static int ovl_removexattr(struct inode *i, const char *name)
 static bool below_has(const struct inode *dir, const char *name)
 {
 	struct dentry *d;
-	for (unsigned i = 0; i < nd(dir)->n; i++)
-		if (dentry_lookup(nd(dir)->lower[i].d, name, &d) == 0) {
+	for (unsigned i = 0; i < ovl_nd(dir)->n; i++)
+		if (dentry_lookup(ovl_nd(dir)->lower[i].d, name, &d) == 0) {
 			bool w = whiteout(d);
 			dentry_put(d);
 			return !w;
@@ -347,11 +195,11 @@ static bool below_has(const struct inode *dir, const char *name)
 static int prepare(struct task *t, struct inode *dir, const char *name, struct dentry **ret, bool *ret_covered)
 {
 	struct dentry *d;
-	int rc = copy_up(t, dir);
+	int rc = ovl_copy_up(t, dir);
 	*ret_covered = false;
 	if (rc)
 		return rc;
-	*ret = nd(dir)->upper;
+	*ret = ovl_nd(dir)->upper;
 	if (dentry_lookup(*ret, name, &d) == 0) {
 		*ret_covered = whiteout(d);
 		rc = *ret_covered ? (*ret)->inode->ops->unlink((*ret)->inode, name, d->inode) : 0;
@@ -364,7 +212,7 @@ static int prepare(struct task *t, struct inode *dir, const char *name, struct d
 
 static int cover(struct task *t, struct inode *dir, const char *name)
 {
-	struct dentry *up = nd(dir)->upper, *d;
+	struct dentry *up = ovl_nd(dir)->upper, *d;
 	struct inode *i;
 	if (!below_has(dir, name))
 		return 0;
@@ -378,12 +226,12 @@ static int cover(struct task *t, struct inode *dir, const char *name)
 
 static int adopt(struct inode *dir, struct dentry *up, const char *name, struct inode *made, struct inode **ret)
 {
-	struct node *n = node_new(0);
+	struct ovl_node *n = ovl_node_new(0);
 	if (!n || !(n->upper = dentry_add(up, name, made))) {
 		free(n);
 		return -ENOMEM;
 	}
-	return inode_of(dir->sb, dir, name, n, ret);
+	return ovl_inode(dir->sb, dir, name, n, ret);
 }
 
 #define MAKE(op, call) \
@@ -433,10 +281,10 @@ static int ovl_link(struct inode *dir, const char *name, struct inode *target)
 {
 	struct dentry *up, *d;
 	bool covered;
-	int rc = copy_up(current_task, target);
+	int rc = ovl_copy_up(current_task, target);
 	if (rc || (rc = prepare(current_task, dir, name, &up, &covered)) < 0)
 		return rc;
-	struct inode *r = real(target)->inode;
+	struct inode *r = ovl_real(target)->inode;
 	if (!up->inode->ops->link)
 		return -EPERM;
 	if ((rc = up->inode->ops->link(up->inode, name, r)) < 0)
@@ -449,25 +297,25 @@ static int ovl_link(struct inode *dir, const char *name, struct inode *target)
 static int ovl_tmpfile(struct task *t, struct inode *dir, uint32_t mode, struct inode **ret)
 {
 	struct inode *i;
-	struct node *n;
-	int rc = copy_up(actor(t), dir);
+	struct ovl_node *n;
+	int rc = ovl_copy_up(actor(t), dir);
 	if (rc)
 		return rc;
-	struct dentry *up = nd(dir)->upper;
+	struct dentry *up = ovl_nd(dir)->upper;
 	if (!up->inode->ops->tmpfile)
 		return -EOPNOTSUPP;
 	if ((rc = up->inode->ops->tmpfile(t, up->inode, mode, &i)) < 0)
 		return rc;
-	if (!(n = node_new(0)) || !(n->upper = loose_dentry(up, i))) {
+	if (!(n = ovl_node_new(0)) || !(n->upper = ovl_loose(up, i))) {
 		free(n);
 		return -ENOMEM;
 	}
-	return inode_of(dir->sb, NULL, NULL, n, ret);
+	return ovl_inode(dir->sb, NULL, NULL, n, ret);
 }
 
 static int remove_upper(struct inode *dir, const char *name, struct inode *victim, bool is_directory)
 {
-	struct dentry *up = nd(dir)->upper, *d = nd(victim)->upper;
+	struct dentry *up = ovl_nd(dir)->upper, *d = ovl_nd(victim)->upper;
 	const struct inode_ops *ops = up->inode->ops;
 	if (!d)
 		return 0;
@@ -484,8 +332,8 @@ static int remove_upper(struct inode *dir, const char *name, struct inode *victi
 
 static int ovl_unlink(struct inode *dir, const char *name, struct inode *victim)
 {
-	int rc = copy_up(current_task, dir);
-	if (!rc && nd(victim)->upper)
+	int rc = ovl_copy_up(current_task, dir);
+	if (!rc && ovl_nd(victim)->upper)
 		rc = remove_upper(dir, name, victim, false);
 	return rc ? rc : cover(current_task, dir, name);
 }
@@ -556,17 +404,17 @@ static int list_one(struct task *t, struct listing *l, struct mount *m, struct d
 static int list_all(struct task *t, struct inode *dir, struct listing **ret)
 {
 	struct listing *l = calloc(1, sizeof(*l));
-	const struct node *n = nd(dir);
+	const struct ovl_node *n = ovl_nd(dir);
 	int rc = l ? 0 : -ENOMEM;
 	if (l)
 		l->c.emit = collect;
 	if (!rc && n->upper) {
 		l->upper = !n->n;
-		rc = list_one(t, l, ovl(dir)->trees[0]->root, n->upper);
+		rc = list_one(t, l, ovl_of(dir)->trees[0]->root, n->upper);
 		l->upper = false;
 	}
 	for (unsigned i = 0; !rc && i < n->n; i++)
-		rc = list_one(t, l, ovl(dir)->trees[n->lower[i].layer]->root, n->lower[i].d);
+		rc = list_one(t, l, ovl_of(dir)->trees[n->lower[i].layer]->root, n->lower[i].d);
 	if (rc) {
 		listing_free(l);
 		return rc;
@@ -590,7 +438,7 @@ static int ovl_readdir(struct task *t, struct file *f, struct dirctx *c)
 		f->pos = 1;
 	}
 	if (f->pos == 1) {
-		if (c->emit(c, "..", 2, nd(f->inode)->parent ? nd(f->inode)->parent->ino : f->inode->ino, DT_DIR_, 2))
+		if (c->emit(c, "..", 2, ovl_nd(f->inode)->parent ? ovl_nd(f->inode)->parent->ino : f->inode->ino, DT_DIR_, 2))
 			return 0;
 		f->pos = 2;
 	}
@@ -612,7 +460,7 @@ static int clear_directory(struct task *t, struct inode *dir)
 	for (size_t i = 0; !rc && i < l->n; i++)
 		if (!l->v[i].hidden)
 			rc = -ENOTEMPTY;
-	struct dentry *up = nd(dir)->upper, *d;
+	struct dentry *up = ovl_nd(dir)->upper, *d;
 	for (size_t i = 0; !rc && up && i < l->n; i++)
 		if (dentry_lookup(up, l->v[i].name, &d) == 0) {
 			if ((rc = up->inode->ops->unlink(up->inode, l->v[i].name, d->inode)) == 0)
@@ -626,14 +474,14 @@ static int clear_directory(struct task *t, struct inode *dir)
 static int ovl_rmdir(struct inode *dir, const char *name, struct inode *victim)
 {
 	int rc = clear_directory(current_task, victim);
-	if (rc || (rc = copy_up(current_task, dir)) < 0 || (rc = remove_upper(dir, name, victim, true)) < 0)
+	if (rc || (rc = ovl_copy_up(current_task, dir)) < 0 || (rc = remove_upper(dir, name, victim, true)) < 0)
 		return rc;
 	return cover(current_task, dir, name);
 }
 
 static void renamed(struct inode *what, struct inode *dir, const char *name)
 {
-	struct node *n = nd(what);
+	struct ovl_node *n = ovl_nd(what);
 	char *copy = strdup(name);
 	if (!copy)
 		return;
@@ -650,14 +498,14 @@ static int ovl_rename(struct inode *od, const char *on, struct inode *ndir, cons
 	bool exchange = flags & 2 /* RENAME_EXCHANGE */, covered;
 	struct dentry *from, *to = NULL;
 	int rc;
-	if ((is_dir(what) && nd(what)->n) || (exchange && is_dir(victim) && nd(victim)->n))
+	if ((is_dir(what) && ovl_nd(what)->n) || (exchange && is_dir(victim) && ovl_nd(victim)->n))
 		return -EXDEV;
 	if (victim && is_dir(victim) && !exchange && (rc = clear_directory(t, victim)) < 0)
 		return rc;
-	if ((rc = copy_up(t, od)) < 0 || (rc = copy_up(t, what)) < 0 || (rc = prepare(t, ndir, nn, &to, &covered)) < 0 || (exchange && (rc = copy_up(t, victim)) < 0))
+	if ((rc = ovl_copy_up(t, od)) < 0 || (rc = ovl_copy_up(t, what)) < 0 || (rc = prepare(t, ndir, nn, &to, &covered)) < 0 || (exchange && (rc = ovl_copy_up(t, victim)) < 0))
 		return rc;
-	from = nd(od)->upper;
-	struct dentry *moving = nd(what)->upper, *gone = victim ? nd(victim)->upper : NULL;
+	from = ovl_nd(od)->upper;
+	struct dentry *moving = ovl_nd(what)->upper, *gone = victim ? ovl_nd(victim)->upper : NULL;
 	if (!from->inode->ops->rename)
 		return -EPERM;
 	rc = from->inode->ops->rename(from->inode, on, to->inode, nn, moving->inode, gone ? gone->inode : NULL, flags);
@@ -688,9 +536,9 @@ static int ovl_open(struct task *t, struct inode *i, struct file *f)
 	int rc;
 	if (is_dir(i))
 		return 0;
-	if (f->can_write && (rc = copy_up(actor(t), i)) < 0)
+	if (f->can_write && (rc = ovl_copy_up(actor(t), i)) < 0)
 		return rc;
-	struct path p = { real_mount(i), real(i) };
+	struct path p = { ovl_real_mount(i), ovl_real(i) };
 	if ((rc = file_open(t, &p, f->flags & ~(unsigned)(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), true, &r)) < 0)
 		return rc;
 	f->priv = r;
@@ -723,111 +571,10 @@ static int64_t ovl_llseek(struct task *t, struct file *f, int64_t off, int whenc
 static int ovl_flags_changed(struct file *f, unsigned old) { return inner(f)->ops->flags_changed ? inner(f)->ops->flags_changed(f->priv, old) : 0; }
 static void ovl_file_release(struct file *f) { file_put(f->priv); }
 
-static const struct inode_ops ovl_ops = { .lookup = ovl_lookup, .create = ovl_create, .mkdir = ovl_mkdir, .mknod = ovl_mknod, .symlink = ovl_symlink, .link = ovl_link,
+const struct inode_ops ovl_ops = { .lookup = ovl_lookup, .create = ovl_create, .mkdir = ovl_mkdir, .mknod = ovl_mknod, .symlink = ovl_symlink, .link = ovl_link,
 	.unlink = ovl_unlink, .rmdir = ovl_rmdir, .rename = ovl_rename, .tmpfile = ovl_tmpfile, .readlink = ovl_readlink, .getattr = ovl_getattr,
 	.setattr = ovl_setattr, .open = ovl_open, .getxattr = ovl_getxattr, .setxattr = ovl_setxattr, .listxattr = ovl_listxattr, .removexattr = ovl_removexattr,
 	.release = ovl_release };
-static const struct file_ops ovl_file_ops = { .read = ovl_read, .write = ovl_write, .mmap_fd = ovl_mmap_fd, .fsync = ovl_fsync, .fallocate = ovl_fallocate,
+const struct file_ops ovl_file_ops = { .read = ovl_read, .write = ovl_write, .mmap_fd = ovl_mmap_fd, .fsync = ovl_fsync, .fallocate = ovl_fallocate,
 	.llseek = ovl_llseek, .flags_changed = ovl_flags_changed, .release = ovl_file_release };
-static const struct file_ops ovl_dir_ops = { .readdir = ovl_readdir, .fsync = ovl_dir_fsync, .release = ovl_dir_release };
-
-/* ---- mounting --------------------------------------------------------------------------------------------------------------------- */
-
-static int ovl_statfs(struct super *sb, struct statfs *st)
-{
-	const struct ovl *o = sb->priv;
-	struct super *r = o->trees[o->trees[0] ? 0 : 1]->root->sb;
-	int rc = r->ops && r->ops->statfs ? r->ops->statfs(r, st) : 0;
-	st->f_type = 0x794c7630; /* OVERLAYFS_SUPER_MAGIC */
-	return rc;
-}
-
-static int ovl_show_options(struct super *sb, char *buf, size_t size)
-{
-	const struct ovl *o = sb->priv;
-	return o->options ? snprintf(buf, size, ",%s", o->options) : 0;
-}
-
-static void ovl_destroy(struct super *sb)
-{
-	struct ovl *o = sb->priv;
-	for (unsigned i = 0; i <= o->n_lower; i++)
-		mntns_put(o->trees[i]);
-	free(o->options);
-	free(o);
-}
-static const struct super_ops ovl_super_ops = { .statfs = ovl_statfs, .show_options = ovl_show_options, .destroy = ovl_destroy };
-
-/* Takes the trees, even on failure. */
-struct super *overlay_new(struct mntns *trees[], unsigned n_lower, const char *options, int *rc)
-{
-	struct super *sb = super_new("overlay", &ovl_super_ops, trees[0] ? 0 : SUPER_RDONLY);
-	struct ovl *o = calloc(1, sizeof(*o));
-	struct node *n = node_new(n_lower);
-	*rc = -ENOMEM;
-	if (!sb || !o || !n) {
-		free(sb);
-		free(o);
-		free(n);
-		return NULL;
-	}
-	memcpy(o->trees, trees, (n_lower + 1) * sizeof(*trees));
-	o->n_lower = n_lower;
-	o->options = options && *options ? strdup(options) : NULL;
-	sb->priv = o;
-	if (trees[0])
-		n->upper = dentry_get(trees[0]->root->root);
-	n->n = n_lower;
-	for (unsigned i = 0; i < n_lower; i++) {
-		n->lower[i].d = dentry_get(trees[i + 1]->root->root);
-		n->lower[i].layer = i + 1;
-	}
-	if ((*rc = inode_of(sb, NULL, NULL, n, &sb->root)) < 0 || !(sb->root_dentry = dentry_root(sb, inode_get(sb->root)))) {
-		super_put(sb);
-		return NULL;
-	}
-	return sb;
-}
-
-static int private_tree(struct task *t, const char *path, struct mntns **ret)
-{
-	_cleanup_path_ struct path p = PATH_NONE;
-	int rc = path_walk(t, &t->fs->cwd, path, WALK_FOLLOW | WALK_DIRECTORY, &p);
-	return rc ? rc : mount_copy(p.mnt, p.d, 0, t->fs->ns->user, ret, NULL, 0);
-}
-
-static int parse(struct task *t, char *data, struct mntns *trees[], unsigned *n_lower, bool *work)
-{
-	char *save = NULL, *save2 = NULL;
-	int rc = 0;
-	for (char *o = strtok_r(data, ",", &save); o && !rc; o = strtok_r(NULL, ",", &save)) {
-		if (str_has_prefix(o, "lowerdir=")) {
-			for (char *p = strtok_r(o + 9, ":", &save2); p && !rc; p = strtok_r(NULL, ":", &save2))
-				rc = *n_lower == LOWER_MAX ? -EINVAL : private_tree(t, p, &trees[++*n_lower]);
-		} else if (str_has_prefix(o, "upperdir=")) {
-			rc = trees[0] ? -EINVAL : private_tree(t, o + 9, &trees[0]);
-		} else if (str_has_prefix(o, "workdir=")) {
-			*work = true; /* copies are made as unnamed files: only its presence is checked */
-		} else if (strcmp(o, "index=off") && strcmp(o, "metacopy=off") && strcmp(o, "redirect_dir=off") && strcmp(o, "xino=off") && strcmp(o, "xino=auto") &&
-		           strcmp(o, "redirect_dir=nofollow") && strcmp(o, "volatile") && strcmp(o, "userxattr") && strcmp(o, "nfs_export=off")) {
-			rc = -EINVAL;
-		}
-	}
-	return rc;
-}
-
-struct super *overlay_mount(struct task *t, const char *data, int *rc)
-{
-	struct mntns *trees[LOWER_MAX + 1] = { NULL };
-	_cleanup_free_ char *copy = strdup(data ? data : "");
-	unsigned n = 0;
-	bool work = false;
-	*rc = !t ? -EINVAL : !copy ? -ENOMEM : parse(t, copy, trees, &n, &work);
-	if (!*rc && (!n || (trees[0] && !work) || (!trees[0] && n < 2)))
-		*rc = -EINVAL;
-	if (!*rc)
-		return overlay_new(trees, n, data, rc);
-	for (unsigned i = 0; i <= n && i <= LOWER_MAX; i++)
-		mntns_put(trees[i]);
-	return NULL;
-}
+const struct file_ops ovl_dir_ops = { .readdir = ovl_readdir, .fsync = ovl_dir_fsync, .release = ovl_dir_release };

@@ -397,9 +397,9 @@ static const struct file_ops tmp_dir_ops = { .readdir = simple_readdir, .fsync =
 static int tmp_statfs(struct super *sb, struct statfs *st)
 {
 	const struct tmp_super *ts = sb->priv;
-	uint64_t max = ts->max_bytes ? ts->max_bytes : 1ull << 34;
-	*st = (struct statfs){ .f_type = 0x01021994, .f_bsize = 4096, .f_blocks = max / 4096, .f_bfree = (max - MIN(max, ts->used)) / 4096,
-		.f_bavail = (max - MIN(max, ts->used)) / 4096, .f_files = ts->max_inodes ? ts->max_inodes : 1 << 20,
+	uint64_t max = ts->max_bytes ? ts->max_bytes : 1ull << 34, used = ts->used + ts->inodes * 4096;
+	*st = (struct statfs){ .f_type = 0x01021994, .f_bsize = 4096, .f_blocks = max / 4096, .f_bfree = (max - MIN(max, used)) / 4096,
+		.f_bavail = (max - MIN(max, used)) / 4096, .f_files = ts->max_inodes ? ts->max_inodes : 1 << 20,
 		.f_ffree = (ts->max_inodes ? ts->max_inodes : 1 << 20) - MIN(ts->inodes, ts->max_inodes ? ts->max_inodes : 1 << 20), .f_namelen = 255, .f_frsize = 4096 };
 	return 0;
 }

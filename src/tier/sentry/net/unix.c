@@ -6,54 +6,23 @@
 #include <sys/ioctl.h>
 #include <sys/un.h>
 
-#include "tier/sentry/net/socket.h"
+#include "tier/sentry/net/unix.h"
 #include "tier/sentry/task/task.h"
 
 enum { RCVBUF = 212992, PACKET_OVERHEAD = 256, BACKLOG_MAX = 4096, FLIGHT_MAX = 16384 /* descriptors in flight in all queues */ };
 static unsigned in_flight;
 
-struct packet {
-	struct list node;
-	struct file **fds;
-	unsigned n_fds;
-	struct sock_cred cred;
-	struct sockaddr_un from;
-	socklen_t from_len;
-	size_t len, off;
-	uint8_t data[];
-};
-
-struct unix_sock {
-	unsigned refs;
-	struct sock *s;             /* NULL once closed */
-	int type;
-	struct unix_sock *peer;     /* referenced */
-	struct list queue;
-	size_t queued;
-	struct list backlog, pending_node; /* listener: embryos; embryo: its place there */
-	unsigned n_backlog, backlog_max;
-	bool listening, connected, rd_shut, wr_shut, peer_closed;
-	int error;
-	struct sockaddr_un name;
-	socklen_t name_len;
-	struct inode *inode;        /* bound by path */
-	struct list abstract;
-	struct sock_cred cred;      /* of the creator, listener or connector: SO_PEERCRED */
-	struct waitq *wq;           /* of s, or of the embryo before accept */
-	struct waitq own_wq;
-};
-static struct list abstract = LIST_INIT(abstract);
 static const struct sock_ops unix_ops;
-static struct unix_sock *us(struct sock *s) { return s->priv; }
+struct unix_sock *unix_of(struct sock *s) { return s->priv; }
 
-static struct sock_cred cred_of(const struct task *t) { return (struct sock_cred){ t->proc->pid, t->cred->euid, t->cred->egid }; }
+struct sock_cred unix_cred(const struct task *t) { return (struct sock_cred){ t->proc->pid, t->cred->euid, t->cred->egid }; }
 
-static struct unix_sock *unix_new(struct task *t, int type)
+struct unix_sock *unix_new(struct task *t, int type)
 {
 	struct unix_sock *u = calloc(1, sizeof(*u));
 	if (!u)
 		return NULL;
-	*u = (struct unix_sock){ .refs = 1, .type = type, .cred = cred_of(t) };
+	*u = (struct unix_sock){ .refs = 1, .type = type, .cred = unix_cred(t) };
 	list_init(&u->queue);
 	list_init(&u->backlog);
 	list_init(&u->pending_node);
@@ -63,7 +32,7 @@ static struct unix_sock *unix_new(struct task *t, int type)
 	return u;
 }
 
-static void packet_free(struct packet *p)
+void packet_free(struct packet *p)
 {
 	for (unsigned i = 0; i < p->n_fds; i++)
 		file_put(p->fds[i]);
@@ -72,16 +41,16 @@ static void packet_free(struct packet *p)
 	free(p);
 }
 
-static void unix_put(struct unix_sock *u)
+void unix_put(struct unix_sock *u)
 {
 	if (!u || --u->refs)
 		return;
 	free(u);
 }
 
-static void wake(struct unix_sock *u, unsigned ev) { waitq_wake(u->wq, ev); }
+void unix_wake(struct unix_sock *u, unsigned ev) { waitq_wake(u->wq, ev); }
 
-static struct sock *attach(struct unix_sock *u)
+struct sock *unix_attach(struct unix_sock *u)
 {
 	struct sock *s = sock_new(AF_UNIX, u->type, 0, &unix_ops, u);
 	if (!s)
@@ -100,14 +69,14 @@ int unix_socket(struct task *t, int type, int protocol, struct sock **ret)
 	if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET)
 		return -ESOCKTNOSUPPORT;
 	struct unix_sock *u = unix_new(t, type);
-	if (!u || !(*ret = attach(u))) {
+	if (!u || !(*ret = unix_attach(u))) {
 		free(u);
 		return -ENOMEM;
 	}
 	return 0;
 }
 
-static void join(struct unix_sock *a, struct unix_sock *b)
+void unix_join(struct unix_sock *a, struct unix_sock *b)
 {
 	a->peer = b;
 	b->refs++;
@@ -121,232 +90,7 @@ int unix_pair(struct task *t, int type, struct sock *ret[2])
 	int rc = unix_socket(t, type, 0, &ret[0]);
 	if (rc || (rc = unix_socket(t, type, 0, &ret[1])) < 0)
 		return rc;
-	join(us(ret[0]), us(ret[1]));
-	return 0;
-}
-
-/* ---- names ------------------------------------------------------------------------------------------------------------- */
-
-static int path_in(const struct sockaddr_storage *a, socklen_t len, char buf[110])
-{
-	const struct sockaddr_un *un = (const struct sockaddr_un *)a;
-	if (len > sizeof(*un) || len < offsetof(struct sockaddr_un, sun_path) + 1 || un->sun_family != AF_UNIX)
-		return -EINVAL;
-	size_t n = len - offsetof(struct sockaddr_un, sun_path);
-	memcpy(buf, un->sun_path, n);
-	buf[n] = 0;
-	return 0;
-}
-
-static struct unix_sock *find_abstract(const struct sockaddr_storage *a, socklen_t len)
-{
-	struct unix_sock *u;
-	list_for_each(u, &abstract, abstract)
-		if (u->name_len == len && memcmp(&u->name, a, len) == 0)
-			return u;
-	return NULL;
-}
-
-static int bind_path(struct task *t, struct unix_sock *u, const char *path)
-{
-	struct path dir;
-	char last[256];
-	bool slash;
-	struct inode *i;
-	struct dentry *d;
-	int rc = path_parent(t, NULL, path, 0, &dir, last, &slash);
-	if (rc)
-		return rc;
-	if (!*last || (rc = dentry_lookup(dir.d, last, &d)) == 0) {
-		if (*last)
-			dentry_put(d);
-		path_put(&dir);
-		return -EADDRINUSE;
-	}
-	if (rc == -ENOENT && (rc = mnt_want_write(&dir)) == 0 && (rc = inode_permission(t, dir.d->inode, 3)) == 0)
-		rc = dir.d->inode->ops->mknod ? dir.d->inode->ops->mknod(t, dir.d->inode, last, S_IFSOCK | (0777 & ~t->fs->umask), 0, &i) : -EPERM;
-	if (!rc) {
-		d = dentry_add(dir.d, last, i);
-		if (d) {
-			u->inode = inode_get(d->inode);
-			u->inode->sock = u;
-			dentry_put(d);
-		}
-	}
-	path_put(&dir);
-	return rc;
-}
-
-static int u_bind(struct task *t, struct sock *s, const struct sockaddr_storage *a, socklen_t len)
-{
-	struct unix_sock *u = us(s);
-	char path[110];
-	if (len == 2 && a->ss_family == AF_UNIX) { /* autobind: five hex digits */
-		static unsigned next;
-		struct sockaddr_storage x = { .ss_family = AF_UNIX };
-		char *p = ((struct sockaddr_un *)&x)->sun_path + 1;
-		if (u->name_len)
-			return 0;
-		do
-			snprintf(p, 8, "%05x", next++ & 0xfffff);
-		while (find_abstract(&x, 8));
-		return u_bind(t, s, &x, 8);
-	}
-	int rc = path_in(a, len, path);
-	if (rc)
-		return rc;
-	if (u->name_len)
-		return -EINVAL;
-	if (!*path) {
-		if (find_abstract(a, len))
-			return -EADDRINUSE;
-		list_add(&abstract, &u->abstract);
-	} else if ((rc = bind_path(t, u, path)) < 0) {
-		return rc;
-	}
-	memcpy(&u->name, a, len);
-	u->name_len = *path ? (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1) : len;
-	return 0;
-}
-
-static int find(struct task *t, const struct sockaddr_storage *a, socklen_t len, int type, struct unix_sock **ret)
-{
-	char path[110];
-	struct path p;
-	struct unix_sock *u;
-	int rc = path_in(a, len, path);
-	if (rc)
-		return rc;
-	if (!*path) {
-		u = find_abstract(a, len);
-		if (!u)
-			return -ECONNREFUSED;
-	} else {
-		if ((rc = path_walk(t, NULL, path, WALK_FOLLOW, &p)) < 0)
-			return rc;
-		rc = inode_permission(t, p.d->inode, 2);
-		u = p.d->inode->sock;
-		path_put(&p);
-		if (rc)
-			return rc;
-		if (!u)
-			return -ECONNREFUSED;
-	}
-	if (u->type != type)
-		return -EPROTOTYPE;
-	*ret = u;
-	return 0;
-}
-
-/* ---- connections --------------------------------------------------------------------------------------------------------- */
-
-static int u_listen(struct task *t, struct sock *s, int backlog)
-{
-	struct unix_sock *u = us(s);
-	if (u->type == SOCK_DGRAM)
-		return -EOPNOTSUPP;
-	if (!u->name_len || u->connected)
-		return -EINVAL;
-	u->listening = true;
-	u->backlog_max = backlog < 0 || backlog > BACKLOG_MAX ? BACKLOG_MAX : (unsigned)backlog;
-	u->cred = cred_of(t);
-	return 0;
-}
-
-static void disconnect(struct unix_sock *u)
-{
-	struct unix_sock *p = u->peer;
-	if (!p)
-		return;
-	u->peer = NULL;
-	unix_put(p);
-}
-
-static int u_connect(struct task *t, struct sock *s, struct file *f, const struct sockaddr_storage *a, socklen_t len)
-{
-	struct unix_sock *u = us(s), *to = NULL;
-	int64_t deadline = 0;
-	int rc;
-	if (u->type == SOCK_DGRAM) {
-		if (a->ss_family == AF_UNSPEC) {
-			disconnect(u);
-			u->connected = false;
-			return 0;
-		}
-		if ((rc = find(t, a, len, u->type, &to)) < 0)
-			return rc;
-		disconnect(u);
-		u->peer = to;
-		to->refs++;
-		u->connected = true;
-		return 0;
-	}
-	for (;;) {
-		if (u->connected)
-			return -EISCONN;
-		if (u->listening)
-			return -EINVAL;
-		if ((rc = find(t, a, len, u->type, &to)) < 0)
-			return rc;
-		if (!to->listening)
-			return -ECONNREFUSED;
-		if (to->n_backlog <= to->backlog_max)
-			break;
-		struct sock *ls = to->s;
-		if ((rc = sock_wait(t, ls, f, 0, true, &deadline)) < 0)
-			return rc;
-	}
-	struct unix_sock *e = unix_new(t, u->type);
-	if (!e)
-		return -ENOMEM;
-	e->cred = to->cred;
-	e->name = to->name;
-	e->name_len = to->name_len;
-	u->cred = cred_of(t);
-	join(u, e);
-	list_add_tail(&to->backlog, &e->pending_node);
-	to->n_backlog++;
-	wake(to, POLLIN | POLLRDNORM);
-	wake(u, POLLOUT | POLLWRNORM);
-	return 0;
-}
-
-static int u_accept(struct task *t, struct sock *s, struct file *f, struct sock **ret)
-{
-	struct unix_sock *u = us(s);
-	int64_t deadline = 0;
-	if (u->type == SOCK_DGRAM)
-		return -EOPNOTSUPP;
-	if (!u->listening)
-		return -EINVAL;
-	while (list_empty(&u->backlog)) {
-		if (u->rd_shut)
-			return -EINVAL;
-		int rc = sock_wait(t, s, f, 0, false, &deadline);
-		if (rc)
-			return rc;
-	}
-	struct unix_sock *e = list_first(&u->backlog, struct unix_sock, pending_node);
-	list_del(&e->pending_node);
-	u->n_backlog--;
-	wake(u, POLLOUT);
-	if (!(*ret = attach(e)))
-		return -ENOMEM;
-	return 0;
-}
-
-static int u_name(struct sock *s, bool peer, struct sockaddr_storage *a, socklen_t *len)
-{
-	const struct unix_sock *u = us(s);
-	if (peer && !(u = u->peer))
-		return -ENOTCONN;
-	memset(a, 0, sizeof(*a));
-	a->ss_family = AF_UNIX;
-	*len = 2;
-	if (u->name_len) {
-		memcpy(a, &u->name, u->name_len);
-		*len = u->name_len;
-	}
+	unix_join(unix_of(ret[0]), unix_of(ret[1]));
 	return 0;
 }
 
@@ -372,7 +116,7 @@ static struct packet *packet_make(struct task *t, struct smsg *m, size_t n)
 
 static ssize_t u_send(struct task *t, struct sock *s, struct file *f, struct smsg *m)
 {
-	struct unix_sock *u = us(s), *to;
+	struct unix_sock *u = unix_of(s), *to;
 	size_t total = 0;
 	int64_t deadline = 0;
 	int rc;
@@ -386,7 +130,7 @@ static ssize_t u_send(struct task *t, struct sock *s, struct file *f, struct sms
 		return -EMSGSIZE;
 	do {
 		to = u->peer;
-		if (m->name_len && (rc = find(t, &m->name, m->name_len, u->type, &to)) < 0)
+		if (m->name_len && (rc = unix_find(t, &m->name, m->name_len, u->type, &to)) < 0)
 			return rc;
 		if (u->wr_shut)
 			return total ? (ssize_t)total : -EPIPE;
@@ -424,7 +168,7 @@ static ssize_t u_send(struct task *t, struct sock *s, struct file *f, struct sms
 		list_add_tail(&to->queue, &p->node);
 		to->queued += p->len + (u->type == SOCK_STREAM ? 0 : PACKET_OVERHEAD);
 		total += (size_t)k;
-		wake(to, POLLIN | POLLRDNORM);
+		unix_wake(to, POLLIN | POLLRDNORM);
 	} while (u->type == SOCK_STREAM && m->u->left);
 	return (ssize_t)total;
 }
@@ -466,9 +210,9 @@ static void consumed(struct unix_sock *u, struct packet *p)
 
 static void tell_writers(struct unix_sock *u)
 {
-	wake(u, POLLOUT | POLLWRNORM); /* senders wait on the receiver's queue */
+	unix_wake(u, POLLOUT | POLLWRNORM); /* senders wait on the receiver's queue */
 	if (u->peer)
-		wake(u->peer, POLLOUT | POLLWRNORM);
+		unix_wake(u->peer, POLLOUT | POLLWRNORM);
 }
 
 static ssize_t recv_stream(struct unix_sock *u, struct smsg *m)
@@ -504,7 +248,7 @@ static ssize_t recv_stream(struct unix_sock *u, struct smsg *m)
 
 static ssize_t u_recv(struct task *t, struct sock *s, struct file *f, struct smsg *m)
 {
-	struct unix_sock *u = us(s);
+	struct unix_sock *u = unix_of(s);
 	int64_t deadline = 0;
 	size_t total = 0;
 	if (m->flags & MSG_OOB)
@@ -557,7 +301,7 @@ static ssize_t u_recv(struct task *t, struct sock *s, struct file *f, struct sms
 
 static int u_shutdown(struct sock *s, int how)
 {
-	struct unix_sock *u = us(s);
+	struct unix_sock *u = unix_of(s);
 	if (how < 0 || how > 2)
 		return -EINVAL;
 	if (!u->connected && !u->listening)
@@ -566,20 +310,20 @@ static int u_shutdown(struct sock *s, int how)
 		u->rd_shut = true;
 	if (how != SHUT_RD)
 		u->wr_shut = true;
-	wake(u, 0);
+	unix_wake(u, 0);
 	if (u->peer && u->type != SOCK_DGRAM) {
 		if (how != SHUT_WR)
 			u->peer->wr_shut = true;
 		if (how != SHUT_RD)
 			u->peer->rd_shut = u->peer->rd_shut; /* it sees our wr_shut once its queue is empty */
-		wake(u->peer, 0);
+		unix_wake(u->peer, 0);
 	}
 	return 0;
 }
 
 static unsigned u_poll(struct sock *s, struct poll_table *pt)
 {
-	const struct unix_sock *u = us(s);
+	const struct unix_sock *u = unix_of(s);
 	unsigned m = 0;
 	bool closed = u->type != SOCK_DGRAM && u->connected && (!u->peer || u->peer_closed);
 	if (u->listening)
@@ -616,7 +360,7 @@ static int u_setopt(struct task *t, struct sock *s, int level, int name, const v
 
 static int u_getopt(struct task *t, struct sock *s, int level, int name, void *val, socklen_t *len)
 {
-	const struct unix_sock *u = us(s);
+	const struct unix_sock *u = unix_of(s);
 	int v;
 	(void)t;
 	if (level != SOL_SOCKET)
@@ -628,7 +372,7 @@ static int u_getopt(struct task *t, struct sock *s, int level, int name, void *v
 		memcpy(val, &c, *len);
 		return 0;
 	}
-	case SO_ERROR: v = u->error; us(s)->error = 0; break;
+	case SO_ERROR: v = u->error; unix_of(s)->error = 0; break;
 	case SO_SNDBUF: case SO_RCVBUF: v = RCVBUF; break;
 	case SO_ACCEPTCONN: v = u->listening; break;
 	case SO_REUSEADDR: case SO_KEEPALIVE: case SO_PRIORITY: case SO_BROADCAST: case SO_OOBINLINE: v = 0; break;
@@ -640,13 +384,28 @@ static int u_getopt(struct task *t, struct sock *s, int level, int name, void *v
 	return 0;
 }
 
+/* Names and indexes of interfaces are asked through any socket: if_nametoindex(3) uses one of these. */
+static long interface_query(struct task *t, unsigned cmd, uint64_t arg)
+{
+	struct sock *h;
+	int rc = host_socket(t, AF_INET, SOCK_DGRAM, 0, &h);
+	if (rc)
+		return rc;
+	long r = h->ops->ioctl(t, h, cmd, arg);
+	h->ops->release(h);
+	free(h);
+	return r;
+}
+
 static long u_ioctl(struct task *t, struct sock *s, unsigned cmd, uint64_t arg)
 {
-	const struct unix_sock *u = us(s);
+	const struct unix_sock *u = unix_of(s);
 	const struct packet *p;
 	int n = 0;
 	if (cmd == TIOCOUTQ)
 		n = u->peer ? (int)u->peer->queued : 0;
+	else if (cmd >> 8 == 0x89)
+		return interface_query(t, cmd, arg);
 	else if (cmd != FIONREAD)
 		return -ENOTTY;
 	else
@@ -674,16 +433,16 @@ static void close_end(struct unix_sock *u)
 		if (unread && u->type == SOCK_STREAM)
 			peer->error = ECONNRESET;
 		if (u->type != SOCK_DGRAM || peer->type == SOCK_DGRAM) {
-			disconnect(peer);
-			wake(peer, 0);
+			unix_disconnect(peer);
+			unix_wake(peer, 0);
 		}
 	}
-	disconnect(u);
+	unix_disconnect(u);
 }
 
 static void u_release(struct sock *s)
 {
-	struct unix_sock *u = us(s), *e, *n;
+	struct unix_sock *u = unix_of(s), *e, *n;
 	list_for_each_safe(e, n, &u->backlog, pending_node) {
 		list_del(&e->pending_node);
 		close_end(e);
