@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "sys/fd.h"
 #include "tier/vm/boot/assets.h"
+#include "tier/vm/rootwrite.h"
 
 enum { DEPTH_MAX = 512 };
 
@@ -116,7 +117,8 @@ int rootimg_get(const char *cache, const char *rootfs, char **ret, struct err *e
 		return lock;
 	if (access(path, R_OK) < 0) {
 		unlink(tmp);
-		r = run_program((const char *const[]){ "mkfs.erofs", "--quiet", "-E^inline_data", tmp, rootfs, NULL }, NULL, e);
+		_cleanup_close_ int fd = open(tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		r = fd < 0 ? err_sys(e, errno, "create %s", tmp) : rootwrite(rootfs, fd, e);
 		if (r < 0) {
 			unlink(tmp);
 			return err_wrap(e, r, "root image of %s", rootfs);
