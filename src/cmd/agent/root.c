@@ -40,6 +40,16 @@ static int loop_device(uint64_t share, char ret[128], struct err *e)
 	return fd; /* until the mount holds the device */
 }
 
+/* The host's directory itself. */
+static int shared_root(const char *rootfs, uint64_t share, struct err *e)
+{
+	char path[64];
+	snprintf(path, sizeof path, AGENT_SHARES "/%llu", (unsigned long long)(share - 1));
+	if (!share)
+		return err_set(e, EINVAL, "create: no root filesystem");
+	return mount(path, rootfs, NULL, MS_BIND | MS_REC, NULL) < 0 ? err_sys(e, errno, "mount the shared root") : 0;
+}
+
 int guest_root_mount(struct guest *g, const struct agent_root *r, struct err *e)
 {
 	char lower[512], upper[512], rootfs[512], device[128], options[2048];
@@ -52,6 +62,8 @@ int guest_root_mount(struct guest *g, const struct agent_root *r, struct err *e)
 		x = sub_dir(g, "upper", upper, e);
 	if (x < 0)
 		return x;
+	if (streq(r->type, "share"))
+		return shared_root(rootfs, r->share, e);
 	_cleanup_close_ int loop = -EBADF;
 	snprintf(device, sizeof device, "/dev/%s", r->device);
 	if (r->share && (loop = loop_device(r->share - 1, device, e)) < 0)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "confine/mount.h"
 #include "sys/kernel.h"
 #include "tier/vm/agent/proto.h"
 
@@ -109,16 +110,28 @@ static void process_part(struct json_writer *w, const struct json *o)
 	jw_object_end(w);
 }
 
+static void share_options(struct json_writer *w, const struct json *list)
+{
+	jw_array(w);
+	for (struct json *m = json_first(list); m; m = m->next)
+		if (m->type != JSON_STRING || (!streq(m->text, "idmap") && !streq(m->text, "ridmap")))
+			jw_value(w, m);
+	jw_array_end(w);
+}
+
 static void shared_mount(struct json_writer *w, const struct json *o, int share)
 {
 	char path[64];
 	snprintf(path, sizeof path, AGENT_SHARES "/%d", share);
 	jw_object(w);
 	for (struct json *m = json_first(o); m; m = m->next) {
-		if (streq(m->key, "source"))
-			continue;
+		if (streq(m->key, "source") || streq(m->key, "uidMappings") || streq(m->key, "gidMappings"))
+			continue; /* ids are mapped on the host */
 		jw_key(w, m->key);
-		jw_value(w, m);
+		if (streq(m->key, "options"))
+			share_options(w, m);
+		else
+			jw_value(w, m);
 	}
 	jw_key(w, "source");
 	jw_string(w, path);
@@ -179,7 +192,7 @@ static bool is_guests_own(const char *source)
 	return false;
 }
 
-static int open_share(const struct oci_mount *m, const char *bundle, struct guest_share *ret, struct err *e)
+static int open_share(const struct oci_spec *s, const struct oci_mount *m, const char *bundle, struct guest_share *ret, struct err *e)
 {
 	_cleanup_free_ char *path = NULL;
 	struct stat st;
@@ -193,6 +206,18 @@ static int open_share(const struct oci_mount *m, const char *bundle, struct gues
 		return err_set(e, EOPNOTSUPP, "mount %s: %s is neither a directory nor a regular file; sockets and devices of the host do not work in a virtual machine",
 			m->destination, path);
 	struct mount_attr a = { .attr_set = MOUNT_ATTR_NODEV | (readonly ? MOUNT_ATTR_RDONLY : 0), .propagation = MS_PRIVATE };
+	if (mount_is_idmapped(m)) {
+		struct mount_ctx c = MOUNT_CTX_INIT;
+		struct mount_source src = MOUNT_SOURCE_NONE;
+		c.uid_maps = &s->uid_mappings;
+		c.gid_maps = &s->gid_mappings;
+		int r = mount_prepare_idmap(&c, m, &src, e);
+		if (r >= 0 && sys_mount_setattr(fd, "", AT_EMPTY_PATH, &(struct mount_attr){ .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)src.userns }) < 0)
+			r = err_sys(e, errno, "mount %s: map the ids of %s", m->destination, path);
+		mount_source_close(&src);
+		if (r < 0)
+			return r;
+	}
 	if (sys_mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &a) < 0)
 		return err_sys(e, errno, "mount %s: attributes of %s", m->destination, path);
 	*ret = (struct guest_share){ TAKE_FD(fd), readonly };
@@ -213,13 +238,23 @@ int guest_shares_open(const struct oci_spec *s, const char *bundle, struct guest
 			g.of_mount[i] = -2;
 			continue;
 		}
-		int r = open_share(m, bundle, &g.v[g.n], e);
+		int r = open_share(s, m, bundle, &g.v[g.n], e);
 		if (r < 0)
 			return r;
 		g.of_mount[i] = (int)g.n++;
 	}
 	*ret = g;
 	g = (struct guest_shares){ 0 };
+	return 0;
+}
+
+int guest_shares_root(struct guest_shares *s, const char *rootfs, bool readonly, size_t *ret_number, struct err *e)
+{
+	int fd = sys_open_tree(AT_FDCWD, rootfs, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	if (fd < 0)
+		return err_sys(e, errno, "root filesystem %s", rootfs);
+	*ret_number = s->n;
+	s->v[s->n++] = (struct guest_share){ fd, readonly }; /* guest_shares_open() left room for it */
 	return 0;
 }
 

@@ -19,6 +19,9 @@ void guest_shares_clear(struct guest_shares *s);
 /* Open the sources. What cannot be shared (devices, sockets) is an error that names it. */
 int guest_shares_open(const struct oci_spec *s, const char *bundle, struct guest_shares *ret, struct err *e) MUST_CHECK;
 
+/* The root directory as one share more; its number in v. */
+int guest_shares_root(struct guest_shares *s, const char *rootfs, bool readonly, size_t *ret_number, struct err *e) MUST_CHECK;
+
 int guestconf_write(const struct oci_spec *s, const struct guest_shares *shares, struct strbuf *out, struct err *e) MUST_CHECK;
 
 #endif

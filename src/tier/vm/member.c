@@ -31,40 +31,42 @@ int vm_member_link(struct tier_container *c, const char *sandbox, struct err *e)
 	return 0;
 }
 
-/* Shares [0] is the root image. */
+/* The first descriptor is the root image; without one the root is among the shares. */
 static int share(int sock, struct guest_shares *s, const char *image, uint8_t *ret_image, struct err *e)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
-	_cleanup_close_ int fd = open(image, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = image ? open(image, O_RDONLY | O_CLOEXEC) : -EBADF;
 	int fds[FSD_BATCH];
 	uint8_t readonly[FSD_BATCH] = { 1 };
 	struct chan ch = CHAN_INIT;
 	struct ttrpc_frame f;
 	struct pb_bytes payload;
 	struct control_numbers got;
-	if (fd < 0)
+	if (image && fd < 0)
 		return err_sys(e, errno, "open %s", image);
-	if (s->n + 1 > FSD_BATCH)
+	const size_t first = image ? 1 : 0;
+	if (s->n + first > FSD_BATCH)
 		return err_set(e, E2BIG, "more than %d bind mounts", FSD_BATCH - 1);
 	fds[0] = fd;
 	for (size_t i = 0; i < s->n; i++) {
-		fds[i + 1] = s->v[i].fd;
-		readonly[i + 1] = s->v[i].readonly;
+		fds[i + first] = s->v[i].fd;
+		readonly[i + first] = s->v[i].readonly;
 	}
-	struct control_shares q = { { readonly, s->n + 1 } };
+	struct control_shares q = { { readonly, s->n + first } };
 	ch.fd = sock;
-	int r = control_send(sock, CONTROL_SHARE_STREAM, "Share", &control_shares_desc, &q, fds, s->n + 1, e);
+	int r = control_send(sock, CONTROL_SHARE_STREAM, "Share", &control_shares_desc, &q, fds, s->n + first, e);
 	while (r >= 0 && (r = chan_next(&ch, &f)) == 0)
 		r = chan_fill(&ch); /* blocking: the monitor's own bound on its file server ends it */
 	if (r >= 0)
 		r = agent_response(&f, &a, &payload, e);
 	if (r >= 0)
 		r = pb_decode(&control_numbers_desc, &a, payload.p, payload.n, &got, e);
-	if (r >= 0 && (got.numbers.n != s->n + 1 || !(s->numbers = malloc(s->n + 1))))
+	if (r >= 0 && (got.numbers.n != s->n + first || !(s->numbers = malloc(s->n + 1))))
 		r = err_set(e, EBADMSG, "the machine's monitor answers with nonsense");
 	if (r >= 0) {
-		*ret_image = ((const uint8_t *)got.numbers.p)[0];
-		memcpy(s->numbers, (const uint8_t *)got.numbers.p + 1, s->n);
+		if (image)
+			*ret_image = ((const uint8_t *)got.numbers.p)[0];
+		memcpy(s->numbers, (const uint8_t *)got.numbers.p + first, s->n);
 	}
 	chan_clear(&ch);
 	return r < 0 && !e->code ? err_sys(e, r, "the pod's machine") : r;
@@ -80,10 +82,11 @@ void vm_member_run(const struct vm_member *m)
 	struct vm_proxy p = { .c = m->c, .sock = -EBADF, .tty = m->terminal ? m->stdio[0] : -EBADF, .ready_fd = m->ready_fd };
 	uint8_t number = 0;
 	int r = p.sock = control_connect(m->c->state_fd, &e);
-	if (r >= 0)
-		r = rootimg_get(m->cache, m->c->rootfs, &image, &e);
+	size_t root_at = 0;
 	if (r >= 0)
 		r = guest_shares_open(spec, m->c->bundle, &shares, &e);
+	if (r >= 0)
+		r = m->root_shared ? guest_shares_root(&shares, m->c->rootfs, spec->root_readonly, &root_at, &e) : rootimg_get(m->cache, m->c->rootfs, &image, &e);
 	if (r >= 0)
 		r = share(p.sock, &shares, image, &number, &e);
 	shares.member = true;
@@ -91,7 +94,9 @@ void vm_member_run(const struct vm_member *m)
 		r = guestconf_write(spec, &shares, &config, &e);
 	if (r < 0)
 		vm_proxy_fail(&p, r, &e);
-	struct agent_root root = { .type = "erofs", .device = "loop", .share = (uint64_t)number + 1 };
+	if (m->root_shared)
+		number = shares.numbers[root_at];
+	struct agent_root root = { .type = m->root_shared ? "share" : "erofs", .device = "loop", .share = (uint64_t)number + 1 };
 	struct agent_create q = { .id = m->c->id, .config = { config.s, config.len }, .root = &root, .terminal = spec->process.terminal, .stdin_open = true,
 		.shares = shares.n };
 	struct winsize ws;

@@ -66,7 +66,7 @@ static int create(struct monitor *m, struct arena *a, struct err *e)
 	int r = guestconf_write(m->c->spec, &m->shares, &config, e);
 	if (r < 0)
 		return r;
-	struct agent_root root = { .type = "erofs", .device = "vda" };
+	struct agent_root root = { .type = m->root_share ? "share" : "erofs", .device = "vda", .share = m->root_share };
 	struct agent_create q = { .id = m->c->id, .config = { config.s, config.len }, .root = &root, .terminal = p->terminal, .stdin_open = true,
 		.shares = m->shares.n };
 	struct winsize ws;
@@ -115,8 +115,12 @@ static int bring_up(struct monitor *m, struct err *e)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	_cleanup_free_ char *image = NULL;
+	size_t number = 0;
 	int r = guest_shares_open(m->c->spec, m->c->bundle, &m->shares, e);
-	if (r >= 0)
+	if (r >= 0 && m->c->options->root_shared) {
+		r = guest_shares_root(&m->shares, m->c->rootfs, m->c->spec->root_readonly, &number, e);
+		m->root_share = number + 1;
+	} else if (r >= 0)
 		r = rootimg_get(m->c->options->cache, m->c->rootfs, &image, e);
 	if (r >= 0 && m->c->own_network)
 		r = hostnet_attach(&a, &m->net, e);

@@ -24,6 +24,7 @@ struct monitor {
 	struct strbuf console;
 	struct host_network net;
 	struct guest_shares shares;
+	size_t root_share; /* number + 1 of the root directory, 0: it is an image on the disk */
 	pid_t fsd; /* serves the shares */
 	int fsd_control;
 };

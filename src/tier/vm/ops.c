@@ -148,7 +148,7 @@ static NORETURN void monitor_child(const struct fork_args *f)
 		dup2(null, i);
 	close_others(keep, ARRAY_SIZE(keep));
 	if (f->options->sandbox) {
-		struct vm_member member = { f->c, f->options->cache, { mc.stdio[0], mc.stdio[1], mc.stdio[2] }, mc.terminal, mc.ready_fd };
+		struct vm_member member = { f->c, f->options->cache, f->options->root_shared, { mc.stdio[0], mc.stdio[1], mc.stdio[2] }, mc.terminal, mc.ready_fd };
 		f->c->state_fd = mc.state_fd;
 		vm_member_run(&member);
 	}
@@ -161,7 +161,7 @@ static int read_verdict(int fd, struct err *e)
 	char buf[4200];
 	ssize_t n = fd_read_full(fd, buf, sizeof buf - 1);
 	if (n <= 0)
-		return err_set(e, EIO, "the monitor process ended without a word");
+		return err_set(e, EIO, "the monitor process was killed or died without a word");
 	buf[n] = 0;
 	char *text = strchr(buf, '\n');
 	int code = atoi(buf);

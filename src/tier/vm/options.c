@@ -95,6 +95,15 @@ static int set_cpus(const struct parse *p)
 	return 0;
 }
 
+static int set_root(const struct parse *p)
+{
+	const char *v = NULL;
+	int r = one_of(p, (const char *const[]){ "image", "shared", NULL }, "image or shared", &v);
+	if (r >= 0)
+		p->o->root_shared = streq(v, "shared");
+	return r;
+}
+
 static int set_sandbox(const struct parse *p)
 {
 	if (!*p->value || strchr(p->value, '/') || p->value[0] == '.')
@@ -106,7 +115,7 @@ static int set_sandbox(const struct parse *p)
 static const struct { const char *name; int (*set)(const struct parse *p); } rows[] = {
 	{ "accel", set_accel }, { "cache", set_cache }, { "confine", set_confine }, { "cpus", set_cpus }, { "hypervisor", set_hypervisor },
 	{ "kernel", set_kernel }, { "kernel-args", set_kernel_args }, { "machine", set_machine }, { "memory", set_memory },
-	{ "modules", set_modules }, { "sandbox", set_sandbox }, { "template", set_template },
+	{ "modules", set_modules }, { "root", set_root }, { "sandbox", set_sandbox }, { "template", set_template },
 };
 
 static void from_limits(const struct oci_resources *r, struct vm_options *o)
@@ -177,7 +186,7 @@ int vm_options(const struct oci_spec *s, struct vm_options *ret, struct err *e)
 		while (k < ARRAY_SIZE(rows) && !streq(rows[k].name, p.key + strlen(PREFIX)))
 			k++;
 		if (k == ARRAY_SIZE(rows))
-			return err_set(e, EINVAL, "annotation %s: unknown; known are %saccel, cache, confine, cpus, hypervisor, kernel, kernel-args, machine, memory, modules, sandbox, template",
+			return err_set(e, EINVAL, "annotation %s: unknown; known are %saccel, cache, confine, cpus, hypervisor, kernel, kernel-args, machine, memory, modules, root, sandbox, template",
 				p.key, PREFIX);
 		int r = rows[k].set(&p);
 		if (r < 0)

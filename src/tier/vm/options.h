@@ -18,6 +18,7 @@ struct vm_options {
 	uint64_t memory;         /* bytes of guest memory */
 	unsigned cpus;
 	bool confine;
+	bool root_shared;        /* the root is the host's directory, served like a bind mount, instead of an image with a layer in memory */
 	const char *sandbox;     /* id of the container whose machine this one joins, NULL: it has its own */
 };
 

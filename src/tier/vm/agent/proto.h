@@ -32,7 +32,7 @@ struct agent_woken { uint64_t uptime_ns; };
 
 /* Create: one container from a config.json whose host-only parts the host has taken out. */
 struct agent_root {
-	const char *type;     /* "erofs", "ext4" ... */
+	const char *type;     /* "erofs", "ext4" ...; "share": a shared directory */
 	const char *device;   /* "vda" */
 	bool readonly;        /* no overlay upper */
 	uint64_t upper_bytes; /* size bound of the upper, 0: half of the guest's memory */
