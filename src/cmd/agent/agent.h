@@ -82,6 +82,7 @@ int guest_start(struct agent *a, const struct agent_ref *q, struct err *e) MUST_
 int guest_exec(struct agent *a, const struct agent_exec *q, pid_t *ret_pid, struct err *e) MUST_CHECK;
 int guest_signal(struct agent *a, const struct agent_signal *q, struct err *e) MUST_CHECK;
 int guest_update(struct agent *a, const struct agent_update *q, struct err *e) MUST_CHECK;
+int guest_mounts(struct agent *a, const struct agent_mounts *q, struct err *e) MUST_CHECK;
 int guest_freeze(struct agent *a, const char *id, bool frozen, struct err *e) MUST_CHECK;
 /* Tell the host of processes that were killed for want of memory. */
 void guest_oom(struct agent *a, struct guest *g);

@@ -315,8 +315,10 @@ int guest_signal(struct agent *a, const struct agent_signal *q, struct err *e)
 	struct proc *p = guest_proc(a, q->id, q->exec_id, e);
 	if (!p)
 		return e->code;
-	if (!q->signal || q->signal > 64)
+	if (q->signal > 64)
 		return err_set(e, EINVAL, "signal %llu", (unsigned long long)q->signal);
+	if (!q->signal) /* only asks */
+		return p->exited ? err_set(e, ESRCH, "process already finished") : 0;
 	if (q->all || !p->exec_id)
 		return wall->signal(&p->guest->tc, (int)q->signal, q->all, e);
 	if (p->exited || kill(p->pid, (int)q->signal) < 0)
@@ -336,6 +338,24 @@ int guest_update(struct agent *a, const struct agent_update *q, struct err *e)
 	if (r >= 0)
 		r = oci_resources_from_json(&arena, doc, &res, e);
 	return r < 0 ? r : wall_cgroup_update(g, &res, e);
+}
+
+int guest_mounts(struct agent *a, const struct agent_mounts *q, struct err *e)
+{
+	_cleanup_arena_ struct arena arena = ARENA_INIT;
+	struct guest *g = guest_find(a, q->id);
+	struct oci_spec *spec;
+	struct json *doc;
+	if (!g)
+		return err_set(e, ENOENT, "no container %s here", q->id ? q->id : "");
+	int r = json_parse(&arena, q->config.p, q->config.n, &doc, e);
+	if (r >= 0)
+		r = oci_spec_from_json(&arena, doc, &spec, e);
+	if (r >= 0 && q->shares)
+		r = shares_mount(e);
+	if (r < 0)
+		return r;
+	return (q->remove ? wall->mounts_remove : wall->mounts_add)(&g->tc, spec->mounts, spec->n_mounts, e);
 }
 
 int guest_freeze(struct agent *a, const char *id, bool frozen, struct err *e)

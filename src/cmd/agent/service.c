@@ -19,6 +19,7 @@ union request {
 	struct agent_signal signal;
 	struct agent_resize resize;
 	struct agent_update update;
+	struct agent_mounts mounts;
 	struct agent_network network;
 };
 union reply { struct agent_hello hello; struct agent_woken woken; struct agent_pid pid; struct agent_text text; };
@@ -101,6 +102,12 @@ static int do_update(struct call *c, const union request *q, union reply *p, str
 	return guest_update(c->a, &q->update, e);
 }
 
+static int do_mounts(struct call *c, const union request *q, union reply *p, struct err *e)
+{
+	(void)p;
+	return guest_mounts(c->a, &q->mounts, e);
+}
+
 static int do_freeze(struct call *c, const union request *q, union reply *p, struct err *e)
 {
 	(void)p;
@@ -162,6 +169,7 @@ static const struct method {
 	{ "Signal", &agent_signal_desc, NULL, do_signal, false },
 	{ "Resize", &agent_resize_desc, NULL, do_resize, false },
 	{ "Update", &agent_update_desc, NULL, do_update, false },
+	{ "Mounts", &agent_mounts_desc, NULL, do_mounts, false },
 	{ "Freeze", &agent_ref_desc, NULL, do_freeze, false },
 	{ "Thaw", &agent_ref_desc, NULL, do_thaw, false },
 	{ "Stats", &agent_ref_desc, &agent_text_desc, do_stats, false },

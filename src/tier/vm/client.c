@@ -67,7 +67,7 @@ int control_call(int state_fd, const char *method, const struct pb_desc *d, cons
 	return r;
 }
 
-PB_DESC(control_shares_desc, control_shares, PB_F(1, PB_BYTES, struct control_shares, readonly));
+PB_DESC(control_shares_desc, control_shares, PB_F(1, PB_BYTES, struct control_shares, readonly), PB_F(2, PB_BOOL, struct control_shares, keep));
 PB_DESC(control_numbers_desc, control_numbers, PB_F(1, PB_BYTES, struct control_numbers, numbers));
 
 int control_send(int fd, uint32_t stream, const char *method, const struct pb_desc *d, const void *msg, const int *fds, size_t n, struct err *e)

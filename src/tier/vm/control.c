@@ -140,7 +140,8 @@ static void share_request(struct monitor *m, struct client *c, uint32_t stream, 
 	struct control_numbers answer = { { c->shares + c->n_shares, c->n_fds } };
 	if (ttrpc_put_response(&c->ch.out, stream, &control_numbers_desc, &answer) < 0)
 		c->dead = true;
-	c->n_shares += c->n_fds;
+	if (!q.keep)
+		c->n_shares += c->n_fds;
 	while (c->n_fds)
 		close(c->fds[--c->n_fds]);
 }

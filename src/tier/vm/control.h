@@ -33,7 +33,7 @@ int control_call(int state_fd, const char *method, const struct pb_desc *d, cons
 int control_send(int fd, uint32_t stream, const char *method, const struct pb_desc *d, const void *msg, const int *fds, size_t n, struct err *e) MUST_CHECK;
 /* The monitor's methods: Exec (agent_exec) and Join (agent_create of a further container of the pod) bring the three standard descriptors; a data frame says that
  * the process is there, the response tells its end. Share (control_shares) brings what shall be shared and is answered with the numbers; it lasts as long as the connection. */
-struct control_shares { struct pb_bytes readonly; /* a byte for each descriptor */ };
+struct control_shares { struct pb_bytes readonly; /* a byte for each descriptor */ bool keep; /* until the machine ends */ };
 struct control_numbers { struct pb_bytes numbers; /* likewise */ };
 extern const struct pb_desc control_shares_desc, control_numbers_desc;
 enum { CONTROL_STREAM = 1, CONTROL_SHARE_STREAM = 3 };

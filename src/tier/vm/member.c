@@ -32,7 +32,7 @@ int vm_member_link(struct tier_container *c, const char *sandbox, struct err *e)
 }
 
 /* The first descriptor is the root image; without one the root is among the shares. */
-static int share(int sock, struct guest_shares *s, const char *image, uint8_t *ret_image, struct err *e)
+int vm_share(int sock, struct guest_shares *s, const char *image, bool keep, uint8_t *ret_image, struct err *e)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	_cleanup_close_ int fd = image ? open(image, O_RDONLY | O_CLOEXEC) : -EBADF;
@@ -52,7 +52,7 @@ static int share(int sock, struct guest_shares *s, const char *image, uint8_t *r
 		fds[i + first] = s->v[i].fd;
 		readonly[i + first] = s->v[i].readonly;
 	}
-	struct control_shares q = { { readonly, s->n + first } };
+	struct control_shares q = { { readonly, s->n + first }, keep };
 	ch.fd = sock;
 	int r = control_send(sock, CONTROL_SHARE_STREAM, "Share", &control_shares_desc, &q, fds, s->n + first, e);
 	while (r >= 0 && (r = chan_next(&ch, &f)) == 0)
@@ -88,7 +88,7 @@ void vm_member_run(const struct vm_member *m)
 	if (r >= 0)
 		r = m->root_shared ? guest_shares_root(&shares, m->c->rootfs, spec->root_readonly, &root_at, &e) : rootimg_get(m->cache, m->c->rootfs, &image, &e);
 	if (r >= 0)
-		r = share(p.sock, &shares, image, &number, &e);
+		r = vm_share(p.sock, &shares, image, false, &number, &e);
 	shares.member = true;
 	if (r >= 0)
 		r = guestconf_write(spec, &shares, &config, &e);

@@ -26,7 +26,7 @@
 static int probe(struct tier_probe *ret)
 {
 	_cleanup_err_ struct err e = ERR_INIT;
-	*ret = (struct tier_probe){ .caps = TIER_EXEC | TIER_PAUSE | TIER_UPDATE | TIER_STATS | TIER_TERMINAL | TIER_TWO_PHASE_EXEC };
+	*ret = (struct tier_probe){ .caps = TIER_EXEC | TIER_PAUSE | TIER_UPDATE | TIER_STATS | TIER_TERMINAL | TIER_TWO_PHASE_EXEC | TIER_MOUNTS };
 	ret->usable = hypervisor_qemu.probe(&e) >= 0 || hypervisor_builtin.probe(NULL) >= 0;
 	if (!ret->usable)
 		snprintf(ret->reason, sizeof ret->reason, "%s", err_msg(&e));
@@ -369,5 +369,5 @@ static int destroy(struct tier_container *c, struct err *e)
 }
 
 const struct tier_ops tier_vm = { .name = "vm", .probe = probe, .create = create, .start = start, .exec = vm_exec, .signal = signal_it, .pause = pause_it,
-	.resume = resume, .update = update, .stats = stats, .oom_kills = oom_kills, .oom_watch = oom_watch, .processes = processes, .exec_start = exec_start,
+	.resume = resume, .update = update, .stats = stats, .oom_kills = oom_kills, .oom_watch = oom_watch, .processes = processes, .exec_start = exec_start, .mounts_add = vm_mounts_add, .mounts_remove = vm_mounts_remove,
 	.destroy = destroy };

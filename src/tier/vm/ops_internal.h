@@ -26,6 +26,12 @@ NORETURN void vm_proxy_fail(struct vm_proxy *p, int code, const struct err *e);
 
 /* Further containers of a pod. The sandbox's state directory is a neighbour of the container's own. */
 int vm_member_link(struct tier_container *c, const char *sandbox, struct err *e) MUST_CHECK;
+struct guest_shares;
+/* Hand shares (and, as the first, an image) to the machine behind a connected socket; s->numbers tells where the guest finds them. They last as long as
+ * the connection, or (keep) as the machine. */
+int vm_share(int sock, struct guest_shares *s, const char *image, bool keep, uint8_t *ret_image, struct err *e) MUST_CHECK;
+int vm_mounts_add(struct tier_container *c, const struct oci_mount *m, size_t n, struct err *e) MUST_CHECK;
+int vm_mounts_remove(struct tier_container *c, const struct oci_mount *m, size_t n, struct err *e) MUST_CHECK;
 struct vm_member { struct tier_container *c; const char *cache; bool root_shared; int stdio[3]; bool terminal; int ready_fd; };
 NORETURN void vm_member_run(const struct vm_member *m);
 int vm_exec(struct tier_container *c, struct tier_exec_options *o, pid_t *ret_pid, int *ret_pidfd, struct err *e) MUST_CHECK;

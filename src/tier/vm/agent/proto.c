@@ -23,6 +23,8 @@ PB_DESC(agent_signal_desc, agent_signal, PB_F(1, PB_STR, struct agent_signal, id
 PB_DESC(agent_resize_desc, agent_resize, PB_F(1, PB_STR, struct agent_resize, id), PB_F(2, PB_STR, struct agent_resize, exec_id),
 	PB_F(3, PB_U64, struct agent_resize, width), PB_F(4, PB_U64, struct agent_resize, height));
 PB_DESC(agent_update_desc, agent_update, PB_F(1, PB_STR, struct agent_update, id), PB_F(2, PB_BYTES, struct agent_update, resources));
+PB_DESC(agent_mounts_desc, agent_mounts, PB_F(1, PB_STR, struct agent_mounts, id), PB_F(2, PB_BYTES, struct agent_mounts, config),
+	PB_F(3, PB_BOOL, struct agent_mounts, remove), PB_F(4, PB_U64, struct agent_mounts, shares));
 PB_DESC(agent_text_desc, agent_text, PB_F(1, PB_BYTES, struct agent_text, text));
 
 PB_DESC_LOCAL(route_desc, agent_route, PB_F(1, PB_STR, struct agent_route, dest), PB_F(2, PB_STR, struct agent_route, gateway),

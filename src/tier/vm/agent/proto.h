@@ -55,6 +55,8 @@ struct agent_ref { const char *id, *exec_id; };
 struct agent_signal { const char *id, *exec_id; uint64_t signal; bool all; };
 struct agent_resize { const char *id, *exec_id; uint64_t width, height; };
 struct agent_update { const char *id; struct pb_bytes resources; };
+/* Mounts: of a running container; a document with "mounts". */
+struct agent_mounts { const char *id; struct pb_bytes config; bool remove; uint64_t shares; };
 struct agent_text { struct pb_bytes text; }; /* a JSON document */
 
 /* One interface of the pod as the host saw it. Addresses as text with prefix length; routes in the order of insertion. */
@@ -73,6 +75,6 @@ enum agent_io_kind {
 struct agent_io { uint64_t kind; struct pb_bytes data; uint64_t n; };
 
 extern const struct pb_desc agent_hello_desc, agent_wake_desc, agent_woken_desc, agent_create_desc, agent_pid_desc, agent_exec_desc, agent_ref_desc,
-	agent_signal_desc, agent_resize_desc, agent_update_desc, agent_text_desc, agent_network_desc, agent_io_desc;
+	agent_signal_desc, agent_resize_desc, agent_update_desc, agent_mounts_desc, agent_text_desc, agent_network_desc, agent_io_desc;
 
 #endif
