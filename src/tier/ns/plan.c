@@ -66,7 +66,8 @@ static int plan_namespaces(struct ns_create *p, struct err *e) {
 	p->nested = userns_nested();
 	p->setgroups_denied = p->nested && setgroups_off();
 	p->stage = fork_needed || ((p->new_flags & CLONE_NEWTIME) && p->s->n_time_offsets);
-	p->net_outside = (p->new_flags & CLONE_NEWNET) && !p->in_userns && !p->stage;
+	/* Nested: the way back is barred, since our own network namespace belongs to the user namespace outside (setns(2)). */
+	p->net_outside = (p->new_flags & CLONE_NEWNET) && !p->in_userns && !p->stage && !p->nested;
 	return 0;
 }
 
