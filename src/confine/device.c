@@ -73,7 +73,8 @@ static int device_mknod(int at, const char *name, const struct oci_device *d, bo
 	return 0;
 }
 
-static int device_bind(int at, const char *name, const struct oci_device *d, struct err *e) {
+/* outside: the mount to attach, -EBADF: a clone of the host's node. */
+static int device_bind(int at, const char *name, const struct oci_device *d, int outside, struct err *e) {
 	/* Exclusive: what the image has there is bound over, never opened (opening a device can have effects). */
 	int made = openat(at, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (made < 0 && errno != EEXIST)
@@ -82,7 +83,7 @@ static int device_bind(int at, const char *name, const struct oci_device *d, str
 	_cleanup_close_ int dest = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (dest < 0)
 		return err_sys(e, errno, "open device %s", d->path);
-	_cleanup_close_ int tree = sys_open_tree(AT_FDCWD, d->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	_cleanup_close_ int tree = outside >= 0 ? fcntl(outside, F_DUPFD_CLOEXEC, 3) : sys_open_tree(AT_FDCWD, d->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	struct stat st;
 	if (tree < 0 || fstat(tree, &st) < 0)
 		return err_sys(e, errno, "bind device %s", d->path);
@@ -91,7 +92,7 @@ static int device_bind(int at, const char *name, const struct oci_device *d, str
 	return mount_attach(tree, dest, e);
 }
 
-int devices_create(int root, const struct oci_device *devs, size_t n, bool bind, struct err *e) {
+int devices_create(int root, const struct oci_device *devs, size_t n, bool bind, const int *trees, struct err *e) {
 	/* The default nodes lie in one directory: resolved once. The umask would take bits off the modes. */
 	_cleanup_close_ int dev = mkdir_p_in_root(root, "dev", 0755);
 	if (dev < 0)
@@ -112,10 +113,10 @@ int devices_create(int root, const struct oci_device *devs, size_t n, bool bind,
 		if (at < 0)
 			r = at;
 		else if (bind)
-			r = device_bind(at, name, d, e);
+			r = device_bind(at, name, d, trees && i >= ARRAY_SIZE(default_devices) ? trees[i - ARRAY_SIZE(default_devices)] : -EBADF, e);
 		else if ((r = device_mknod(at, name, d, true, e)) == -EPERM) {
 			err_clear(e);
-			r = device_bind(at, name, d, e); /* no CAP_MKNOD, or nodev superblock: as runc */
+			r = device_bind(at, name, d, -EBADF, e); /* no CAP_MKNOD, or nodev superblock: as runc */
 		} else if (r < 0)
 			r = err_sys(e, r, "mknod %s", d->path);
 	}

@@ -34,8 +34,13 @@ int mask_readonly(int root, const struct oci_strings *paths, struct err *e) MUST
  * checked null device, -EBADF to look it up in the root. */
 int mask_paths(int root, const struct oci_strings *paths, const char *label, struct err *e) MUST_CHECK;
 
-/* Device nodes of the default set and of the spec; below /dev of the root. bind: bind the host's nodes (user namespaces cannot mknod). */
-int devices_create(int root, const struct oci_device *devs, size_t n, bool bind, struct err *e) MUST_CHECK;
+/* Device nodes of the default set and of the spec; below /dev of the root. bind: bind the host's nodes (user namespaces cannot mknod). trees: from
+ * devices_outside(), bound in the place of the host's; NULL: none. */
+int devices_create(int root, const struct oci_device *devs, size_t n, bool bind, const int *trees, struct err *e) MUST_CHECK;
+/* In the host's user namespace, before a container's own exists: a node for each device, owned by what its owner is on the host. ret[n]: detached mounts of
+ * them, all or none. at: any directory (a tmpfs is mounted there for a moment, in a mount namespace of its own). */
+int devices_outside(const char *at, const struct oci_device *devs, size_t n, const struct oci_id_maps *uids, const struct oci_id_maps *gids, int *ret,
+	struct err *e) MUST_CHECK;
 /* /dev/fd, stdin, stdout, stderr, core, ptmx. Existing names stay. */
 int devices_links(int root, struct err *e) MUST_CHECK;
 /* Does the spec put a file system of its own on /dev (then nodes and links are made), or the host's (then not)? */

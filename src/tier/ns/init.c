@@ -74,7 +74,7 @@ static int make_mounts(struct ns_create *p, struct mount_ctx *ctx, bool *ret_dev
 static int make_dev(struct ns_create *p, struct mount_ctx *ctx, struct err *e) {
 	if (!(p->own & CLONE_NEWNS) || !devices_wanted(p->s))
 		return 0;
-	int r = devices_create(ctx->root, p->s->devices, p->s->n_devices, p->in_userns, e);
+	int r = devices_create(ctx->root, p->s->devices, p->s->n_devices, p->in_userns, p->device_trees, e);
 	return r < 0 ? r : devices_links(ctx->root, e);
 }
 

@@ -92,6 +92,7 @@ struct ns_create {
 	bool net_outside;             /* the parent makes the network namespace; false again once the child is in it */
 	int rootfs;                   /* O_PATH, -EBADF: opened by the child, after joining a mount namespace */
 	int rootfs_tree;              /* user namespaces: detached tree of it that the parent made, -EBADF: none */
+	int *device_trees;            /* user namespaces: devices_outside(), NULL: none */
 	struct mount_source *sources; /* what the parent made, one per mount; NULL: nothing */
 	int shared_exe, exe_tree;     /* exe_share() */
 	int channel;                  /* the child's end in the child */

@@ -146,6 +146,23 @@ static int plan_sources(struct ns_create *p, struct err *e) {
 	return 0;
 }
 
+/* Without the right to make nodes (rootless) the host's own are bound by name. */
+static int plan_devices(struct ns_create *p, struct err *e) {
+	if (!(p->new_flags & CLONE_NEWUSER) || !(p->new_flags & CLONE_NEWNS) || p->nested || geteuid() != 0 || !p->s->n_devices || !devices_wanted(p->s))
+		return 0;
+	int *trees = arena_array(&p->arena, p->s->n_devices, int);
+	if (!trees)
+		return err_set(e, ENOMEM, "out of memory");
+	int r = devices_outside(p->c->state_dir, p->s->devices, p->s->n_devices, &p->s->uid_mappings, &p->s->gid_mappings, trees, e);
+	if (r == -EPERM) {
+		err_clear(e);
+		return 0;
+	}
+	if (r == 0)
+		p->device_trees = trees;
+	return r;
+}
+
 int ns_plan(struct ns_create *p, struct err *e) {
 	p->shared_exe = p->exe_tree = p->rootfs_tree = p->rootfs = p->channel = p->listener = -EBADF;
 	p->hooks_outside = p->o->run_hooks && (p->s->hooks[OCI_HOOK_PRESTART].n || p->s->hooks[OCI_HOOK_CREATE_RUNTIME].n);
@@ -162,7 +179,7 @@ int ns_plan(struct ns_create *p, struct err *e) {
 		return r;
 	if ((r = seccomp_prepare(p->s, p->o->state_root_fd, &p->filter, e)) < 0 || (r = seccomp_check_start(&p->filter, e)) < 0)
 		return err_wrap(e, r, "seccomp");
-	if ((r = ns_agent_save(p->c->state_fd, &p->filter, e)) < 0 || (r = plan_sources(p, e)) < 0)
+	if ((r = ns_agent_save(p->c->state_fd, &p->filter, e)) < 0 || (r = plan_sources(p, e)) < 0 || (r = plan_devices(p, e)) < 0)
 		return r;
 	p->shared_exe = exe_share(&p->exe_tree);
 	if (p->c->cgroup && (r = cgroup_join_open(p->c->cgroup, &p->cgroups, e)) < 0)
@@ -177,6 +194,8 @@ void ns_plan_free(struct ns_create *p) {
 		close(p->joins[i].fd);
 	for (size_t i = 0; p->sources && i < p->s->n_mounts; i++)
 		mount_source_close(&p->sources[i]);
+	for (size_t i = 0; p->device_trees && i < p->s->n_devices; i++)
+		cleanup_close(&p->device_trees[i]);
 	cleanup_close(&p->rootfs);
 	cleanup_close(&p->rootfs_tree);
 	cleanup_close(&p->shared_exe);
