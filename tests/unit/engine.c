@@ -2,15 +2,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "cmd/oci/match.h"
 #include "cmd/oci/opt.h"
 #include "engine/engine.h"
+#include "sys/fd.h"
 
 static struct ctr_record sample(void) {
 	static struct oci_map_entry annotations[] = { { "a", "1" }, { "org.example/key", "value with \n newline" }, { "", "" } };
@@ -272,12 +276,59 @@ static void patterns(void **state) {
 			fail_msg("accepted: %s", bad[i]);
 }
 
+/* A record is overwritten in place: whoever reads without the lock sees one of the two, whole. */
+static void record_read_while_it_is_written(void **state) {
+	(void)state;
+	char dir[] = "/tmp/tierce-record.XXXXXX";
+	_cleanup_strbuf_ struct strbuf one = STRBUF_INIT, two = STRBUF_INIT;
+	struct ctr_record r = sample();
+	struct stat before, after;
+	assert_non_null(mkdtemp(dir));
+	_cleanup_close_ int top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(mkdirat(top, "web", 0700), 0);
+	_cleanup_close_ int fd = openat(top, "web", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(ctr_record_encode(&r, &one), 0);
+	r.created = 1;
+	r.bundle = "/B", r.rootfs = "/B/ROOTFS", r.owner = "toor";
+	assert_int_equal(ctr_record_encode(&r, &two), 0);
+	assert_int_equal(one.len, two.len);
+	assert_int_equal(file_overwrite_at(fd, "state", one.s, one.len, 0600), 0);
+	assert_int_equal(fstatat(fd, "state", &before, 0), 0);
+	pid_t writer = fork();
+	if (writer == 0) {
+		for (int i = 0;; i++)
+			if (file_overwrite_at(fd, "state", i & 1 ? one.s : two.s, one.len, 0600) < 0)
+				_exit(1);
+	}
+	struct engine eng = { .root = dir };
+	for (int i = 0; i < 3000; i++) {
+		struct ctr *c = NULL;
+		_cleanup_err_ struct err e = ERR_INIT;
+		if (ctr_open(&eng, "web", 0, &c, &e) < 0)
+			fail_msg("%s", err_msg(&e));
+		assert_true(c->rec.created == 1 ? streq(c->rec.bundle, "/B") && streq(c->rec.owner, "toor") : streq(c->rec.bundle, "/b") && streq(c->rec.owner, "root"));
+		ctr_free(c);
+	}
+	kill(writer, SIGKILL);
+	waitpid(writer, NULL, 0);
+	assert_int_equal(fstatat(fd, "state", &after, 0), 0);
+	assert_true(before.st_ino == after.st_ino); /* never renamed */
+	/* Another length: replaced. */
+	assert_int_equal(file_overwrite_at(fd, "state", one.s, one.len - 1, 0600), 0);
+	assert_int_equal(fstatat(fd, "state", &after, 0), 0);
+	assert_int_equal(after.st_size, one.len - 1);
+	assert_int_equal(unlinkat(fd, "state", 0), 0);
+	assert_int_equal(unlinkat(top, "web", AT_REMOVEDIR), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(record_round_trip),
 		cmocka_unit_test(record_every_damage_is_seen),
 		cmocka_unit_test(record_lies_behind_a_good_checksum),
 		cmocka_unit_test(record_skips_unknown_fields),
+		cmocka_unit_test(record_read_while_it_is_written),
 		cmocka_unit_test(ids),
 		cmocka_unit_test(moves),
 		cmocka_unit_test(configuration),
