@@ -1,6 +1,8 @@
 /* One mount of the container: see mount.h. */
 #include "confine/mount.h"
 
+#include <sys/syscall.h>
+#include <linux/openat2.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -252,7 +254,14 @@ int mount_prepare_tree(const struct mount_ctx *c, const struct oci_mount *m, str
 	const char *path = source_path(c, m, &owned);
 	if (!path)
 		return err_set(e, ENOMEM, "out of memory");
-	_cleanup_close_ int tree = sys_open_tree(AT_FDCWD, path, flags);
+	_cleanup_close_ int whole = -EBADF;
+	if (m->ext & OCI_MOUNT_SRC_NOSYMLINKS) {
+		struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+		whole = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+		if (whole < 0)
+			return err_sys(e, errno, "bind source %s (src-nosymlinks)", m->source);
+	}
+	_cleanup_close_ int tree = whole >= 0 ? sys_open_tree(whole, "", flags | AT_EMPTY_PATH) : sys_open_tree(AT_FDCWD, path, flags);
 	if (tree < 0)
 		return err_sys(e, errno, "bind source %s", m->source);
 	int r = apply_idmap(m, tree, s->userns, e);

@@ -48,6 +48,13 @@ static void process(struct json_writer *w, const struct specgen *g) {
 	jw_key(w, "process");
 	jw_object(w);
 	jw_kv_bool(w, "terminal", g->terminal);
+	if (g->terminal && g->console_rows && g->console_cols) {
+		jw_key(w, "consoleSize");
+		jw_object(w);
+		jw_kv_u64(w, "height", g->console_rows);
+		jw_kv_u64(w, "width", g->console_cols);
+		jw_object_end(w);
+	}
 	jw_key(w, "user");
 	jw_object(w);
 	jw_kv_u64(w, "uid", g->uid);
@@ -137,7 +144,8 @@ static void default_mounts(struct json_writer *w, const struct specgen *g) {
 	if (!overridden(g, "/sys/fs/cgroup"))
 		mount(w, "/sys/fs/cgroup", "cgroup", "cgroup", OPTIONS("nosuid", "noexec", "nodev", "relatime", rw ? "rw" : "ro"));
 	if (!overridden(g, "/dev/mqueue")) {
-		if (g->ipc_host)
+		/* the host's queues, mounted there or not (mq_overview(7): the mount shows the mounter's IPC namespace) */
+		if (g->ipc_host && access("/dev/mqueue", F_OK) == 0)
 			mount(w, "/dev/mqueue", "bind", "/dev/mqueue", OPTIONS("rbind", "nosuid", "noexec", "nodev"));
 		else
 			mount(w, "/dev/mqueue", "mqueue", "mqueue", OPTIONS("nosuid", "noexec", "nodev"));

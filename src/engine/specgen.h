@@ -20,6 +20,7 @@ enum specgen_seccomp { SPECGEN_SECCOMP_DEFAULT, SPECGEN_SECCOMP_UNCONFINED, SPEC
 struct specgen {
 	const char *const *args, *const *env; /* NULL-terminated */
 	const char *cwd, *hostname, *domainname; /* hostname NULL: none is set */
+	uint16_t console_rows, console_cols; /* with terminal: 0 is unknown */
 	bool terminal, read_only_root, privileged, no_new_privileges, rootless;
 	const char *rootfs;
 	uint32_t uid, gid;

@@ -88,6 +88,7 @@ static const struct option options[] = {
 	{ "silent", OPT_FLAG, false, MS_SILENT, 0 },
 	{ "slave", OPT_PROPAGATION, false, MS_SLAVE, 0 },
 	{ "src-nofollow", OPT_EXT, false, OCI_MOUNT_SRC_NOFOLLOW, 0 },
+	{ "src-nosymlinks", OPT_EXT, false, OCI_MOUNT_SRC_NOSYMLINKS, 0 },
 	{ "strictatime", OPT_FLAG, false, MS_STRICTATIME, MOUNT_ATTR_STRICTATIME },
 	{ "suid", OPT_FLAG, true, MS_NOSUID, MOUNT_ATTR_NOSUID },
 	{ "symfollow", OPT_FLAG, true, MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW },
@@ -101,7 +102,7 @@ const char *const oci_mount_option_names[] = {
 	"lazytime", "loud", "mand", "noacl", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime",
 	"nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime", "remount", "rexec", "ridmap", "rnoatime",
 	"rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow", "ro", "rprivate", "rrelatime", "rro", "rrw",
-	"rshared", "rslave", "rstrictatime", "rsuid", "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "src-nofollow", "strictatime",
+	"rshared", "rslave", "rstrictatime", "rsuid", "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "src-nofollow", "src-nosymlinks", "strictatime",
 	"suid", "symfollow", "sync", "tmpcopyup", "unbindable", NULL,
 };
 _Static_assert(ARRAY_SIZE(oci_mount_option_names) == ARRAY_SIZE(options) + 1, "features lists every option");

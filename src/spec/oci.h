@@ -77,6 +77,7 @@ enum oci_mount_ext {
 	OCI_MOUNT_IDMAP = 1 << 1,          /* idmap the mount itself */
 	OCI_MOUNT_RIDMAP = 1 << 2,         /* idmap the tree */
 	OCI_MOUNT_SRC_NOFOLLOW = 1 << 3,   /* do not follow a symlink as bind source */
+	OCI_MOUNT_SRC_NOSYMLINKS = 1 << 6, /* no symlink anywhere in the bind source (ours: a source inside a volume that others write to) */
 	OCI_MOUNT_DEST_NOFOLLOW = 1 << 4,  /* do not follow a symlink as destination */
 	OCI_MOUNT_COPY_SYMLINK = 1 << 5,   /* source is a symlink: recreate it at the destination (crun's copy-symlink) */
 };

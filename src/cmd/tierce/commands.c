@@ -80,6 +80,8 @@ const struct command *const commands[] = {
 	&cmd_pod_logs,
 	&cmd_pod_exists,
 	&cmd_pod_run,
+	&cmd_kube_play,
+	&cmd_kube_down,
 	&cmd_info,
 	&cmd_system_info,
 	&cmd_version,
@@ -114,7 +116,7 @@ static const struct {
 } aliases[] = {
 	{ "image", "ls", "images" }, { "image", "list", "images" }, { "image", "pull", "pull" }, { "image", "push", "push" }, { "image", "rm", "rmi" },
 	{ "image", "history", "history" }, { "image", "load", "load" }, { "image", "save", "save" }, { "image", "import", "import" },
-	{ "volume", "list", "volume ls" }, { "volume", "remove", "volume rm" }, { "network", "list", "network ls" }, { "network", "remove", "network rm" },
+	{ "play", "kube", "kube play" }, { "volume", "list", "volume ls" }, { "volume", "remove", "volume rm" }, { "network", "list", "network ls" }, { "network", "remove", "network rm" },
 	{ "secret", "list", "secret ls" }, { "secret", "remove", "secret rm" }, { "pod", "ls", "pod ps" }, { "pod", "list", "pod ps" },
 	{ "image", "tag", "tag" }, { "image", "untag", "untag" }, { "image", "search", "search" },
 };

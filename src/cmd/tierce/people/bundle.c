@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <strings.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -348,6 +349,12 @@ int bundle_process(struct bundle *b, struct err *e) {
 	if (b->g.cwd[0] != '/')
 		return err_set(e, -EINVAL, "--workdir \"%s\" is not absolute", b->g.cwd);
 	b->g.terminal = o->tty;
+	/* The program may ask for the size before a resize could reach it. */
+	struct winsize ws;
+	if (o->tty && (ioctl(0, TIOCGWINSZ, &ws) == 0 || ioctl(1, TIOCGWINSZ, &ws) == 0)) {
+		b->g.console_rows = ws.ws_row;
+		b->g.console_cols = ws.ws_col;
+	}
 	r = capabilities(b, e);
 	if (r == 0)
 		r = ulimits(b, e);

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "cmd/tierce/people/people.h"
+#include "cmd/tierce/people/commands.h"
 #include "sys/fd.h"
 
 static int oom(struct err *e) {
@@ -61,7 +61,7 @@ static bool has_word(const char *list, const char *word) {
 
 static int bind(struct bundle *b, const char *source, const char *dest, const char *options, bool create, struct err *e) {
 	struct stat st;
-	char *real = realpath(source, NULL);
+	char *real = has_word(options, "src-nosymlinks") ? strdup(source) : realpath(source, NULL);
 	if (!real && errno == ENOENT && create) {
 		/* docker -v makes a missing host directory; podman refuses. podman's rule here: a typing mistake must not make directories. */
 		return err_set(e, -ENOENT, "--volume: statfs %s: no such file or directory", source);
@@ -580,6 +580,10 @@ static int write_monitor(struct bundle *b, int dir, struct err *e) {
 	jw_string(&w, b->c->p->data_dir);
 	jw_string(&w, "--runroot");
 	jw_string(&w, b->c->p->run_dir);
+	if (b->c->p->cli && b->c->p->cli->global.events_backend) {
+		jw_string(&w, "--events-backend");
+		jw_string(&w, b->c->p->cli->global.events_backend);
+	}
 	jw_string(&w, "container-cleanup");
 	jw_string(&w, b->c->id);
 	jw_array_end(&w);

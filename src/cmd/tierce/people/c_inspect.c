@@ -113,6 +113,18 @@ static void write_config(struct json_writer *w, const struct pctr *c, const stru
 	jw_object_end(w);
 }
 
+static const char *log_option(const struct pctr *c, const char *key, const char *dflt) {
+	size_t n = strlen(key);
+	for (size_t i = c->opts.log_opt.n; i-- > 0;)
+		if (strncmp(c->opts.log_opt.v[i], key, n) == 0 && c->opts.log_opt.v[i][n] == '=')
+			return c->opts.log_opt.v[i] + n + 1;
+	return dflt;
+}
+
+static const char *log_path(const struct pctr *c) {
+	return log_option(c, "path", arena_printf(&c->p->arena, "%s/ctr.log", c->dir));
+}
+
 static void write_host_config(struct json_writer *w, const struct pctr *c) {
 	const struct run_opts *o = &c->opts;
 	int64_t bytes;
@@ -144,6 +156,9 @@ static void write_host_config(struct json_writer *w, const struct pctr *c) {
 	jw_key(w, "LogConfig");
 	jw_object(w);
 	jw_kv_string(w, "Type", o->log_driver ? o->log_driver : "k8s-file");
+	jw_kv_string(w, "Path", log_path(c));
+	jw_kv_string(w, "Tag", log_option(c, "tag", ""));
+	jw_kv_string(w, "Size", log_option(c, "max-size", "0B"));
 	write_strings(w, "Config", &o->log_opt);
 	jw_object_end(w);
 	jw_object_end(w);
@@ -240,7 +255,7 @@ static void write_mounts(struct json_writer *w, const struct pctr *c, const stru
 
 void inspect_write(struct json_writer *w, struct pctr *c) {
 	struct json *spec = load_spec(c);
-	const char *log = arena_printf(&c->p->arena, "%s/ctr.log", c->dir), *bundle = c->dir;
+	const char *bundle = c->dir;
 	jw_object(w);
 	jw_kv_string(w, "Id", c->id);
 	jw_kv_string(w, "Created", c->created);
@@ -259,7 +274,7 @@ void inspect_write(struct json_writer *w, struct pctr *c) {
 	jw_kv_u64(w, "RestartCount", c->status.restarts);
 	jw_kv_string(w, "OCIRuntime", "tierce");
 	jw_kv_string(w, "OCIConfigPath", arena_printf(&c->p->arena, "%s/config.json", bundle));
-	jw_kv_string(w, "LogPath", log);
+	jw_kv_string(w, "LogPath", log_path(c));
 	jw_kv_string(w, "HostsPath", arena_printf(&c->p->arena, "%s/hosts", c->dir));
 	jw_kv_string(w, "ResolvConfPath", arena_printf(&c->p->arena, "%s/resolv.conf", c->dir));
 	write_mounts(w, c, spec);
@@ -273,6 +288,7 @@ struct inspect_opts { const char *format, *type; bool size, latest; };
 static const struct opt inspect_rows[] = {
 	{ .name = "format", .short_name = 'f', .kind = OPT_STRING, .offset = offsetof(struct inspect_opts, format), .arg = "TEMPLATE", .help = "a template such as {{.State.Status}}, or json" },
 	{ .name = "type", .short_name = 't', .kind = OPT_STRING, .offset = offsetof(struct inspect_opts, type), .arg = "container|image", .help = "what the names are" },
+	{ .name = "latest", .short_name = 'l', .kind = OPT_FLAG, .offset = offsetof(struct inspect_opts, latest), .help = "the container made last" },
 	{ .name = "size", .short_name = 's', .kind = OPT_FLAG, .offset = offsetof(struct inspect_opts, size), .help = "no effect", .flags = OPT_ACCEPTED },
 };
 
@@ -285,6 +301,20 @@ static int c_inspect(struct cli *t, const void *opts, int argc, char **argv, str
 	int r = tierce_people(t, &p, e);
 	if (r == 0 && o->type && !streq(o->type, "container") && !streq(o->type, "image") && !streq(o->type, "all"))
 		r = err_set(e, -EINVAL, "--type \"%s\" is not container or image", o->type);
+	struct pctr **all;
+	size_t n_all;
+	char *newest[1];
+	if (r == 0 && o->latest && !argc && (r = pctr_list(&p, &all, &n_all, e)) == 0) {
+		if (!n_all)
+			r = err_set(e, -ENOENT, "there is no container");
+		else {
+			newest[0] = (char *)(uintptr_t)all[0]->id;
+			argv = newest;
+			argc = 1;
+		}
+	}
+	if (r == 0 && !argc)
+		r = err_set(e, -EINVAL, "inspect takes at least one name (or --latest)");
 	jw_init(&w, &out, 4);
 	if (!template)
 		jw_array(&w);
@@ -327,5 +357,5 @@ static int c_inspect(struct cli *t, const void *opts, int argc, char **argv, str
 	return r;
 }
 
-const struct command cmd_inspect = { .name = "inspect", .operands = "NAME...", .summary = "Show everything about containers or images", OPTS(inspect_rows), .min_args = 1, .max_args = -1, .operand_kind = 'c',
+const struct command cmd_inspect = { .name = "inspect", .operands = "NAME...", .summary = "Show everything about containers or images", OPTS(inspect_rows), .min_args = 0, .max_args = -1, .operand_kind = 'c',
 	.run = c_inspect };

@@ -204,7 +204,7 @@ static int ps_row(struct fmt *f, struct pctr *c, const struct ps_opts *o, struct
 		{ "Created", ago, created, "Created" }, { "CreatedAt", c->created, NULL, NULL }, { "RunningFor", ago, NULL, NULL }, { "Status", strbuf_str(&status), NULL, NULL },
 		{ "State", c->state, NULL, NULL }, { "Ports", strbuf_str(&ports), NULL, NULL }, { "Names", c->name, names, "Names" }, { "Labels", strbuf_str(&labels), NULL, NULL },
 		{ "Networks", strbuf_str(&networks), NULL, NULL }, { "Pid", pid, pid, NULL }, { "ExitCode", code, code, NULL }, { "Isolation", isolation, NULL, NULL },
-		{ "Pod", c->pod_id ? c->pod_id : "", NULL, NULL },
+		{ "Pod", c->pod_id ? arena_printf(&c->p->arena, "%.*s", o->no_trunc ? 64 : 12, c->pod_id) : "", NULL, NULL },
 	};
 	return fmt_row(f, v, ARRAY_SIZE(v), e);
 }

@@ -23,6 +23,26 @@ static int show(const struct info_opts *o, struct people *p, struct strbuf *json
 	return r;
 }
 
+/* ID and VERSION_ID of /etc/os-release, quotes taken off. */
+static void write_distribution(struct json_writer *w) {
+	char line[512], id[128] = "unknown", version[128] = "";
+	FILE *f = fopen("/etc/os-release", "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		char *to = str_has_prefix(line, "ID=") ? id : str_has_prefix(line, "VERSION_ID=") ? version : NULL, *value = strchr(line, '=');
+		if (!to || !value)
+			continue;
+		value += 1 + strspn(value + 1, "\"'");
+		snprintf(to, sizeof(id), "%.*s", (int)strcspn(value, "\"'\n"), value);
+	}
+	if (f)
+		fclose(f);
+	jw_key(w, "distribution");
+	jw_object(w);
+	jw_kv_string(w, "distribution", id);
+	jw_kv_string(w, "version", version);
+	jw_object_end(w);
+}
+
 static int c_info(struct cli *t, const void *opts, int argc UNUSED, char **argv UNUSED, struct err *e) {
 	static const char *const modes[] = { "none", "v1", "hybrid", "v2" };
 	struct people p;
@@ -51,6 +71,25 @@ static int c_info(struct cli *t, const void *opts, int argc UNUSED, char **argv 
 	jw_kv_i64(&w, "cpus", sysconf(_SC_NPROCESSORS_ONLN));
 	jw_kv_i64(&w, "memTotal", (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE));
 	jw_kv_string(&w, "cgroupVersion", modes[cgroup_host_mode()]);
+	jw_kv_string(&w, "cgroupManager", "cgroupfs");
+	jw_kv_string(&w, "os", "linux");
+	jw_kv_string(&w, "logDriver", "k8s-file");
+	jw_kv_string(&w, "eventLogger", t->global.events_backend ? t->global.events_backend : "file");
+	jw_kv_string(&w, "networkBackend", "cni");
+	write_distribution(&w);
+	jw_key(&w, "ociRuntime");
+	jw_object(&w);
+	jw_kv_string(&w, "name", "tierce");
+	jw_kv_string(&w, "path", p.self);
+	jw_kv_string(&w, "version", TIERCE_VERSION_TEXT);
+	jw_object_end(&w);
+	jw_key(&w, "security");
+	jw_object(&w);
+	jw_kv_bool(&w, "rootless", p.rootless);
+	jw_kv_bool(&w, "seccompEnabled", true);
+	jw_kv_bool(&w, "apparmorEnabled", access("/sys/module/apparmor", F_OK) == 0 && access("/sys/kernel/security/apparmor", F_OK) == 0);
+	jw_kv_bool(&w, "selinuxEnabled", access("/sys/fs/selinux/enforce", F_OK) == 0);
+	jw_object_end(&w);
 	jw_kv_bool(&w, "rootless", p.rootless);
 	jw_key(&w, "isolation");
 	jw_object(&w);
@@ -64,6 +103,7 @@ static int c_info(struct cli *t, const void *opts, int argc UNUSED, char **argv 
 	jw_key(&w, "store");
 	jw_object(&w);
 	jw_kv_string(&w, "graphRoot", p.data_dir);
+	jw_kv_string(&w, "graphDriverName", "erofs");
 	jw_kv_string(&w, "runRoot", p.run_dir);
 	jw_key(&w, "containerStore");
 	jw_object(&w);

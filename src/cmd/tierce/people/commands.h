@@ -20,6 +20,8 @@ int64_t rfc3339_seconds(const char *s);
 bool confirmed(void);
 /* Run a program; wait: until it has ended. wait_children(): for all that were not waited for. */
 int spawn_wait(const char *const *args, bool wait, struct err *e) MUST_CHECK;
+/* Run it without input and output and wait; 0 when it succeeded. */
+int spawn_quiet(const char *const *args, struct err *e) MUST_CHECK;
 void wait_children(void);
 /* The image's document as inspect prints it. */
 int inspect_image(struct people *p, const char *name, struct strbuf *out, struct err *e) MUST_CHECK;
@@ -96,6 +98,8 @@ extern const struct command
 	cmd_pod_logs,
 	cmd_pod_exists,
 	cmd_pod_run,
+	cmd_kube_play,
+	cmd_kube_down,
 	cmd_info,
 	cmd_system_info,
 	cmd_version,

@@ -2,30 +2,30 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
-#include "cmd/tierce/people/pod.h"
-#include "cmd/tierce/people/yaml.h"
+#include "cmd/tierce/people/kube.h"
 #include "sys/fd.h"
 
-struct kube { struct cli *t; struct people *p; struct json *docs; const struct json *spec, *meta; struct pod *pod; struct err *e; bool quiet; };
 
-static int oom(struct err *e) {
+int kube_oom(struct err *e) {
 	return err_sys(e, -ENOMEM, "read the pod");
 }
 
-static bool truth(const struct json *o, const char *key) {
+bool kube_truth(const struct json *o, const char *key) {
 	const struct json *j = json_get(o, key);
 	return j && j->type == JSON_BOOL && j->boolean;
 }
 
-/* Scalars as text: YAML's numbers and truth values are meant as they were written (env values, labels). */
-static const char *text_of(struct kube *k, const struct json *j) {
+const char *kube_text(struct kube *k, const struct json *j) {
 	if (!j || j->type == JSON_NULL)
 		return NULL;
 	if (j->type == JSON_BOOL)
@@ -34,17 +34,17 @@ static const char *text_of(struct kube *k, const struct json *j) {
 	return j->type == JSON_STRING || j->type == JSON_NUMBER ? j->text : NULL;
 }
 
-static const struct json *find_doc(struct kube *k, const char *kind, const char *name) {
+const struct json *kube_doc(struct kube *k, const char *kind, const char *name) {
 	for (const struct json *d = json_first(k->docs); d; d = d->next)
 		if (streq(json_str(d, "kind", ""), kind) && (!name || streq(json_str(json_get(d, "metadata"), "name", ""), name)))
 			return d;
 	return NULL;
 }
 
-static int push(struct kube *k, struct opt_list *l, const char *s) {
+int kube_push(struct kube *k, struct opt_list *l, const char *s) {
 	const char **v = arena_array(&k->p->arena, l->n + 2, const char *);
 	if (!v || !s)
-		return oom(k->e);
+		return kube_oom(k->e);
 	if (l->n)
 		memcpy(v, l->v, l->n * sizeof(*v));
 	v[l->n++] = s;
@@ -59,7 +59,7 @@ static int decode_base64(struct kube *k, const char *s, char **ret, size_t *n) {
 	unsigned have = 0;
 	*n = 0;
 	if (!out)
-		return oom(k->e);
+		return kube_oom(k->e);
 	for (; *s && *s != '='; s++) {
 		const char *at = strchr(alphabet, *s);
 		if (*s == '\n' || *s == ' ')
@@ -81,14 +81,14 @@ static int decode_base64(struct kube *k, const char *s, char **ret, size_t *n) {
 /* Value of a key of a ConfigMap or Secret of this file. */
 static int key_value(struct kube *k, const char *kind, const struct json *ref, const char **ret, size_t *ret_n) {
 	const char *name = json_str(ref, "name", ""), *key = json_str(ref, "key", "");
-	const struct json *doc = find_doc(k, kind, name), *plain = json_get(json_get(doc, streq(kind, "Secret") ? "stringData" : "data"), key);
+	const struct json *doc = kube_doc(k, kind, name), *plain = json_get(json_get(doc, streq(kind, "Secret") ? "stringData" : "data"), key);
 	*ret = NULL;
-	if (!doc && truth(ref, "optional"))
+	if (!doc && kube_truth(ref, "optional"))
 		return 0;
 	if (!doc)
 		return err_set(k->e, -ENOENT, "%s %s is not in the file", kind, name);
 	if (plain) {
-		*ret = text_of(k, plain);
+		*ret = kube_text(k, plain);
 		*ret_n = *ret ? strlen(*ret) : 0;
 		return 0;
 	}
@@ -99,7 +99,7 @@ static int key_value(struct kube *k, const char *kind, const struct json *ref, c
 		*ret = out;
 		return r;
 	}
-	return truth(ref, "optional") ? 0 : err_set(k->e, -ENOENT, "%s %s has no key %s", kind, name, key);
+	return kube_truth(ref, "optional") ? 0 : err_set(k->e, -ENOENT, "%s %s has no key %s", kind, name, key);
 }
 
 /* ---- environment ------------------------------------------------------------------------------------------------------------------------- */
@@ -108,19 +108,19 @@ static int env_from(struct kube *k, struct run_opts *o, const struct json *c) {
 	int r = 0;
 	for (const struct json *m = json_first(json_get(c, "envFrom")); m && r == 0; m = m->next) {
 		bool secret = json_get(m, "secretRef") != NULL;
-		const struct json *ref = secret ? json_get(m, "secretRef") : json_get(m, "configMapRef"), *doc = find_doc(k, secret ? "Secret" : "ConfigMap", json_str(ref, "name", ""));
+		const struct json *ref = secret ? json_get(m, "secretRef") : json_get(m, "configMapRef"), *doc = kube_doc(k, secret ? "Secret" : "ConfigMap", json_str(ref, "name", ""));
 		const char *prefix = json_str(m, "prefix", "");
-		if (!doc && !truth(ref, "optional"))
+		if (!doc && !kube_truth(ref, "optional"))
 			return err_set(k->e, -ENOENT, "%s %s is not in the file", secret ? "Secret" : "ConfigMap", json_str(ref, "name", ""));
 		for (int pass = 0; pass < 2 && doc && r == 0; pass++)
 			for (const struct json *x = json_first(json_get(doc, pass ? "stringData" : "data")); x && r == 0; x = x->next) {
-				const char *v = text_of(k, x);
+				const char *v = kube_text(k, x);
 				size_t n;
 				char *out;
 				if (secret && !pass && v && (r = decode_base64(k, v, &out, &n)) == 0)
 					v = out;
 				if (v && r == 0)
-					r = push(k, &o->env, arena_printf(&k->p->arena, "%s%s=%s", prefix, x->key, v));
+					r = kube_push(k, &o->env, arena_printf(&k->p->arena, "%s%s=%s", prefix, x->key, v));
 			}
 	}
 	return r;
@@ -129,7 +129,7 @@ static int env_from(struct kube *k, struct run_opts *o, const struct json *c) {
 static int environment(struct kube *k, struct run_opts *o, const struct json *c) {
 	int r = env_from(k, o, c);
 	for (const struct json *m = json_first(json_get(c, "env")); m && r == 0; m = m->next) {
-		const char *name = json_str(m, "name", NULL), *value = text_of(k, json_get(m, "value"));
+		const char *name = json_str(m, "name", NULL), *value = kube_text(k, json_get(m, "value"));
 		const struct json *from = json_get(m, "valueFrom");
 		size_t n = 0;
 		if (!name)
@@ -148,7 +148,7 @@ static int environment(struct kube *k, struct run_opts *o, const struct json *c)
 			return err_set(k->e, -ENOTSUP, "env %s: this kind of valueFrom is not supported (configMapKeyRef, secretKeyRef, fieldRef)", name);
 		}
 		if (r == 0)
-			r = push(k, &o->env, arena_printf(&k->p->arena, "%s=%s", name, value ? value : ""));
+			r = kube_push(k, &o->env, arena_printf(&k->p->arena, "%s=%s", name, value ? value : ""));
 	}
 	return r;
 }
@@ -157,13 +157,13 @@ static int environment(struct kube *k, struct run_opts *o, const struct json *c)
 
 /* Files of a ConfigMap or Secret below the pod's own directory. */
 static int write_files(struct kube *k, const char *dir, const char *kind, const struct json *source, const char *name) {
-	const struct json *doc = find_doc(k, kind, name), *items = json_get(source, "items");
+	const struct json *doc = kube_doc(k, kind, name), *items = json_get(source, "items");
 	char path[4200];
 	if (!doc)
-		return truth(source, "optional") ? 0 : err_set(k->e, -ENOENT, "%s %s is not in the file", kind, name);
+		return kube_truth(source, "optional") ? 0 : err_set(k->e, -ENOENT, "%s %s is not in the file", kind, name);
 	for (int pass = 0; pass < 2; pass++)
 		for (const struct json *m = json_first(json_get(doc, pass ? "stringData" : "data")); m; m = m->next) {
-			const char *file = m->key, *value = text_of(k, m);
+			const char *file = m->key, *value = kube_text(k, m);
 			size_t n = value ? strlen(value) : 0;
 			char *out;
 			for (const struct json *i = json_first(items); i; i = i->next)
@@ -203,7 +203,7 @@ static int volume_source(struct kube *k, const char *name, const char **ret, boo
 	}
 	if (claim) {
 		*ret = json_str(claim, "claimName", "");
-		*ro = truth(claim, "readOnly");
+		*ro = kube_truth(claim, "readOnly");
 		return name_ok(*ret) ? 0 : err_set(k->e, -EINVAL, "volume %s: bad claimName", name);
 	}
 	if (!json_get(v, "emptyDir") && !config && !secret && json_first(v) && v->len > 1)
@@ -221,6 +221,28 @@ static int volume_source(struct kube *k, const char *name, const char **ret, boo
 	return secret ? write_files(k, dir, "Secret", secret, json_str(secret, "secretName", "")) : 0;
 }
 
+/*
+ * The part of a volume that a container gets. Another container of the pod may write to the volume: a link that it left on the way would lead to the
+ * host's files (CVE-2017-1002101). None is followed here, nor when the mount is made (src-nosymlinks).
+ */
+static int sub_path(struct kube *k, const char **source, const char *sub) {
+	char *real = (*source)[0] == '/' && sub[0] != '/' ? realpath(*source, NULL) : NULL;
+	if (!real)
+		return err_set(k->e, -EINVAL, "subPath \"%s\" cannot be used here", sub);
+	const char *base = arena_strdup(&k->p->arena, real);
+	free(real);
+	_cleanup_close_ int root = base ? open(base, O_PATH | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+	if (root < 0)
+		return err_sys(k->e, errno, "open %s", *source);
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+	_cleanup_close_ int fd = (int)syscall(SYS_openat2, root, sub, &how, sizeof(how));
+	if (fd < 0 && errno == ENOENT && !strchr(sub, '/') && mkdirat(root, sub, 0777) == 0)
+		return (*source = arena_printf(&k->p->arena, "%s/%s", base, sub)) ? 0 : kube_oom(k->e);
+	if (fd < 0)
+		return err_sys(k->e, errno, "subPath \"%s\" of %s (links are not followed)", sub, *source);
+	return (*source = arena_printf(&k->p->arena, "%s/%s", base, sub)) ? 0 : kube_oom(k->e);
+}
+
 static int mounts(struct kube *k, struct run_opts *o, const struct json *c) {
 	int r = 0;
 	for (const struct json *m = json_first(json_get(c, "volumeMounts")); m && r == 0; m = m->next) {
@@ -229,13 +251,10 @@ static int mounts(struct kube *k, struct run_opts *o, const struct json *c) {
 		if (!dest)
 			return err_set(k->e, -EINVAL, "container %s: a volumeMount lacks mountPath", json_str(c, "name", ""));
 		r = volume_source(k, json_str(m, "name", ""), &source, &ro);
-		if (r == 0 && sub) {
-			if (source[0] != '/' || strstr(sub, ".."))
-				return err_set(k->e, -EINVAL, "subPath \"%s\" cannot be used here", sub);
-			source = arena_printf(&k->p->arena, "%s/%s", source, sub);
-		}
+		if (r == 0 && sub)
+			r = sub_path(k, &source, sub);
 		if (r == 0)
-			r = push(k, &o->volume, arena_printf(&k->p->arena, "%s:%s%s", source, dest, ro || truth(m, "readOnly") ? ":ro" : ""));
+			r = kube_push(k, &o->volume, arena_printf(&k->p->arena, "%s:%s:%s%s", source, dest, ro || kube_truth(m, "readOnly") ? "ro" : "rw", sub ? ",src-nosymlinks" : ""));
 	}
 	return r;
 }
@@ -268,51 +287,65 @@ static const char *json_words(struct kube *k, const struct json *array) {
 	return arena_strdup(&k->p->arena, strbuf_str(&b));
 }
 
-static int probe(struct kube *k, struct run_opts *o, const struct json *c) {
-	const struct json *p = json_get(c, "livenessProbe");
+const char *kube_probe_command(struct kube *k, const struct json *c, const char *which) {
+	const struct json *p = json_get(c, which);
+	const struct json *http = json_get(p, "httpGet"), *tcp = json_get(p, "tcpSocket");
+	if (json_get(json_get(p, "exec"), "command")) {
+		return json_words(k, json_get(json_get(p, "exec"), "command"));
+	} else if (http || tcp) {
+		const char *port = kube_text(k, json_get(http ? http : tcp, "port")), *host = json_str(http ? http : tcp, "host", "127.0.0.1");
+		uint32_t number;
+		if (!port || parse_u32(port, &number) < 0 || strpbrk(host, "'\"\\$` "))
+			return err_set(k->e, -ENOTSUP, "container %s: the port of %s must be a number", json_str(c, "name", ""), which), NULL;
+		const char *path = json_str(http, "path", "/");
+		if (strpbrk(path, "'\"\\$` "))
+			return err_set(k->e, -EINVAL, "container %s: the path of %s has characters that cannot be used", json_str(c, "name", ""), which), NULL;
+		/* Runs inside the container with what its image has; see docs/limits.md. */
+		return http ? arena_printf(&k->p->arena, "u=%s://%s:%u%s; wget -q -O /dev/null $u || curl -fsS -o /dev/null $u", strcasecmp(json_str(http, "scheme", "http"), "https") ? "http" : "https",
+			host, number, path) : arena_printf(&k->p->arena, "nc -z %s %u || (exec 3<>/dev/tcp/%s/%u)", host, number, host, number);
+	}
+	err_set(k->e, -ENOTSUP, "container %s: %s must be exec, httpGet or tcpSocket", json_str(c, "name", ""), which);
+	return NULL;
+}
+
+int64_t kube_probe_number(struct kube *k, const struct json *p, const char *key, int64_t dflt) {
+	const char *n = kube_text(k, json_get(p, key));
+	return n ? atoll(n) : dflt;
+}
+
+/* livenessProbe is the container's health check, which kills. Until a startupProbe would have given up, failures do not count. */
+static int liveness(struct kube *k, struct run_opts *o, const struct json *c) {
+	const struct json *p = json_get(c, "livenessProbe"), *startup = json_get(c, "startupProbe");
 	const char *n;
 	if (!p)
 		return 0;
-	const struct json *http = json_get(p, "httpGet"), *tcp = json_get(p, "tcpSocket");
-	if (json_get(json_get(p, "exec"), "command")) {
-		o->health_cmd = json_words(k, json_get(json_get(p, "exec"), "command"));
-	} else if (http || tcp) {
-		const char *port = text_of(k, json_get(http ? http : tcp, "port")), *host = json_str(http ? http : tcp, "host", "127.0.0.1");
-		uint32_t number;
-		if (!port || parse_u32(port, &number) < 0 || strpbrk(host, "'\"\\$` "))
-			return err_set(k->e, -ENOTSUP, "container %s: the probe's port must be a number", json_str(c, "name", ""));
-		const char *path = json_str(http, "path", "/");
-		if (strpbrk(path, "'\"\\$` "))
-			return err_set(k->e, -EINVAL, "container %s: the probe's path has characters that cannot be used", json_str(c, "name", ""));
-		/* Runs inside the container with what its image has; see docs/limits.md. */
-		o->health_cmd = http ? arena_printf(&k->p->arena, "u=%s://%s:%u%s; wget -q -O /dev/null $u || curl -fsS -o /dev/null $u", strcasecmp(json_str(http, "scheme", "http"), "https") ? "http" : "https",
-			host, number, path) : arena_printf(&k->p->arena, "nc -z %s %u || (exec 3<>/dev/tcp/%s/%u)", host, number, host, number);
-	} else {
-		return err_set(k->e, -ENOTSUP, "container %s: livenessProbe must be exec, httpGet or tcpSocket", json_str(c, "name", ""));
-	}
-	o->health_interval = arena_printf(&k->p->arena, "%ss", (n = text_of(k, json_get(p, "periodSeconds"))) ? n : "10");
-	o->health_timeout = arena_printf(&k->p->arena, "%ss", (n = text_of(k, json_get(p, "timeoutSeconds"))) ? n : "1");
-	o->health_retries = (n = text_of(k, json_get(p, "failureThreshold"))) ? n : "3";
-	o->health_start_period = arena_printf(&k->p->arena, "%ss", (n = text_of(k, json_get(p, "initialDelaySeconds"))) ? n : "0");
-	return push(k, &o->annotation, "dev.tierce.health.on-failure=kill");
+	o->health_cmd = kube_probe_command(k, c, "livenessProbe");
+	if (!o->health_cmd)
+		return -ENOTSUP;
+	o->health_interval = arena_printf(&k->p->arena, "%ss", (n = kube_text(k, json_get(p, "periodSeconds"))) ? n : "10");
+	o->health_timeout = arena_printf(&k->p->arena, "%ss", (n = kube_text(k, json_get(p, "timeoutSeconds"))) ? n : "1");
+	o->health_retries = (n = kube_text(k, json_get(p, "failureThreshold"))) ? n : "3";
+	o->health_start_period = arena_printf(&k->p->arena, "%llds", (long long)(kube_probe_number(k, p, "initialDelaySeconds", 0) +
+		(startup ? kube_probe_number(k, startup, "initialDelaySeconds", 0) + kube_probe_number(k, startup, "periodSeconds", 10) * kube_probe_number(k, startup, "failureThreshold", 3) : 0)));
+	return kube_push(k, &o->annotation, "dev.tierce.health.on-failure=kill");
 }
 
 static int security(struct kube *k, struct run_opts *o, const struct json *c) {
 	const struct json *s = json_get(c, "securityContext"), *podwide = json_get(k->spec, "securityContext"), *caps = json_get(s, "capabilities");
-	const char *user = text_of(k, json_get(s, "runAsUser")), *group = text_of(k, json_get(s, "runAsGroup"));
+	const char *user = kube_text(k, json_get(s, "runAsUser")), *group = kube_text(k, json_get(s, "runAsGroup"));
 	int r = 0;
-	user = user ? user : text_of(k, json_get(podwide, "runAsUser"));
-	group = group ? group : text_of(k, json_get(podwide, "runAsGroup"));
+	user = user ? user : kube_text(k, json_get(podwide, "runAsUser"));
+	group = group ? group : kube_text(k, json_get(podwide, "runAsGroup"));
 	if (user)
 		o->user = group ? arena_printf(&k->p->arena, "%s:%s", user, group) : user;
-	o->privileged = truth(s, "privileged");
-	o->read_only = truth(s, "readOnlyRootFilesystem");
-	if (json_get(s, "allowPrivilegeEscalation") && !truth(s, "allowPrivilegeEscalation"))
-		r = push(k, &o->security_opt, "no-new-privileges");
+	o->privileged = kube_truth(s, "privileged");
+	o->read_only = kube_truth(s, "readOnlyRootFilesystem");
+	if (json_get(s, "allowPrivilegeEscalation") && !kube_truth(s, "allowPrivilegeEscalation"))
+		r = kube_push(k, &o->security_opt, "no-new-privileges");
 	for (const struct json *m = json_first(json_get(caps, "add")); m && r == 0; m = m->next)
-		r = push(k, &o->cap_add, text_of(k, m));
+		r = kube_push(k, &o->cap_add, kube_text(k, m));
 	for (const struct json *m = json_first(json_get(caps, "drop")); m && r == 0; m = m->next)
-		r = push(k, &o->cap_drop, text_of(k, m));
+		r = kube_push(k, &o->cap_drop, kube_text(k, m));
 	return r;
 }
 
@@ -328,227 +361,37 @@ static int container_options(struct kube *k, const struct json *c, bool init, st
 	o->pull = policy ? (streq(policy, "Always") ? "always" : streq(policy, "Never") ? "never" : "missing") : "missing";
 	o->restart = init ? "no" : streq(restart, "Always") ? "always" : streq(restart, "OnFailure") ? "on-failure" : "no";
 	o->workdir = json_str(c, "workingDir", NULL);
-	o->tty = truth(c, "tty");
-	o->interactive = truth(c, "stdin");
+	o->tty = kube_truth(c, "tty");
+	o->interactive = kube_truth(c, "stdin");
 	if (json_get(c, "command"))
 		o->entrypoint = json_words(k, json_get(c, "command"));
-	if ((v = text_of(k, json_get(limits, "memory"))))
+	if ((v = kube_text(k, json_get(limits, "memory"))))
 		o->memory = memory_text(k, v);
-	if ((v = text_of(k, json_get(limits, "cpu"))))
+	if ((v = kube_text(k, json_get(limits, "cpu"))))
 		o->cpus = cpu_text(k, v);
-	if ((v = text_of(k, json_get(k->spec, "terminationGracePeriodSeconds"))))
+	if ((v = kube_text(k, json_get(k->spec, "terminationGracePeriodSeconds"))))
 		o->stop_timeout = v;
-	if (truth(k->spec, "hostPID"))
+	if (kube_truth(k->spec, "hostPID"))
 		o->pid = "host";
 	words[(*n_words)++] = image;
 	for (const struct json *m = json_first(args); m; m = m->next)
-		if (*n_words < 255 && text_of(k, m))
-			words[(*n_words)++] = text_of(k, m);
+		if (*n_words < 255 && kube_text(k, m))
+			words[(*n_words)++] = kube_text(k, m);
 	/* command without args drops the image's own arguments, as Kubernetes says; --entrypoint does that. */
 	int r = environment(k, o, c);
 	if (r == 0)
 		r = mounts(k, o, c);
 	if (r == 0)
 		r = security(k, o, c);
-	return r == 0 && !init ? probe(k, o, c) : r;
+	return r == 0 && !init ? liveness(k, o, c) : r;
 }
 
-static int make_container(struct kube *k, const struct json *c, bool init, struct pctr **ret) {
+int kube_container(struct kube *k, const struct json *c, bool init, struct pctr **ret) {
 	struct run_opts *o = arena_new(&k->p->arena, struct run_opts);
 	const char **words = arena_array(&k->p->arena, 257, const char *);
 	int n = 0;
 	if (!o || !words)
-		return oom(k->e);
+		return kube_oom(k->e);
 	int r = container_options(k, c, init, o, words, &n);
 	return r < 0 ? r : container_new(k->t, k->p, o, n, (char **)(uintptr_t)words, ret, k->e);
 }
-
-/* ---- the pod -------------------------------------------------------------------------------------------------------------------------------- */
-
-static int find_pod_spec(struct kube *k) {
-	const struct json *d = find_doc(k, "Pod", NULL), *dep = find_doc(k, "Deployment", NULL);
-	if (!d && !dep)
-		return err_set(k->e, -EINVAL, "the file has no Pod and no Deployment");
-	if (d) {
-		k->meta = json_get(d, "metadata");
-		k->spec = json_get(d, "spec");
-	} else {
-		const struct json *t = json_get(json_get(dep, "spec"), "template");
-		int64_t replicas = 1;
-		(void)!json_i64(json_get(json_get(dep, "spec"), "replicas"), &replicas);
-		if (replicas != 1)
-			return err_set(k->e, -ENOTSUP, "Deployment with %lld replicas: only one is supported here (Kubernetes itself runs more)", (long long)replicas);
-		k->meta = json_get(dep, "metadata");
-		k->spec = json_get(t, "spec");
-	}
-	if (!json_str(k->meta, "name", NULL))
-		return err_set(k->e, -EINVAL, "metadata.name is missing");
-	if (!json_first(json_get(k->spec, "containers")))
-		return err_set(k->e, -EINVAL, "spec.containers is missing or empty");
-	if (truth(k->spec, "shareProcessNamespace"))
-		return err_set(k->e, -ENOTSUP, "shareProcessNamespace is not supported");
-	return 0;
-}
-
-struct run_pod_opts { bool detach, replace, down, quiet; const char *network, *start; struct opt_list publish; };
-
-static int pod_options(struct kube *k, const struct run_pod_opts *o, struct pod_opts *po) {
-	int r = 0;
-	*po = (struct pod_opts){ .name = json_str(k->meta, "name", NULL), .hostname = json_str(k->spec, "hostname", NULL), .replace = o->replace, .publish = o->publish };
-	if (truth(k->spec, "hostNetwork"))
-		r = push(k, &po->network, "host");
-	else if (o->network)
-		r = push(k, &po->network, o->network);
-	for (const struct json *c = json_first(json_get(k->spec, "containers")); c && r == 0; c = c->next)
-		for (const struct json *m = json_first(json_get(c, "ports")); m && r == 0; m = m->next) {
-			const char *host = text_of(k, json_get(m, "hostPort")), *inside = text_of(k, json_get(m, "containerPort")), *ip = json_str(m, "hostIP", NULL);
-			char proto[8];
-			snprintf(proto, sizeof(proto), "%s", json_str(m, "protocol", "TCP"));
-			for (char *s = proto; *s; s++)
-				*s |= 32;
-			if (host && inside)
-				r = push(k, &po->publish, arena_printf(&k->p->arena, "%s%s%s:%s/%s", ip ? ip : "", ip ? ":" : "", host, inside, proto));
-		}
-	for (const struct json *m = json_first(json_get(k->spec, "hostAliases")); m && r == 0; m = m->next)
-		for (const struct json *h = json_first(json_get(m, "hostnames")); h && r == 0; h = h->next)
-			r = push(k, &po->add_host, arena_printf(&k->p->arena, "%s:%s", text_of(k, h), json_str(m, "ip", "")));
-	for (const struct json *m = json_first(json_get(k->meta, "labels")); m && r == 0; m = m->next)
-		r = push(k, &po->label, arena_printf(&k->p->arena, "%s=%s", m->key, text_of(k, m) ? text_of(k, m) : ""));
-	return r;
-}
-
-static int run_init(struct kube *k) {
-	int r = 0, fd;
-	for (const struct json *c = json_first(json_get(k->spec, "initContainers")); c && r == 0; c = c->next) {
-		struct pctr *ctr;
-		r = make_container(k, c, true, &ctr);
-		if (r == 0)
-			r = pctr_start(ctr, NULL, &fd, k->e);
-		if (r < 0)
-			break;
-		int code = pctr_wait(ctr, k->e);
-		if (code < 0)
-			return code;
-		if (code != 0)
-			return err_set(k->e, -ECHILD, "init container %s ended with %d: see tierce logs %s", json_str(c, "name", ""), code, ctr->name);
-	}
-	return r;
-}
-
-static int bring_up(struct kube *k, const struct run_pod_opts *o) {
-	struct pod_opts po;
-	int r = pod_options(k, o, &po), fd;
-	if (r == 0)
-		r = pod_create(k->p, &po, &k->pod, k->e);
-	if (r < 0)
-		return r;
-	r = pod_up(k->pod, k->e);
-	if (r == 0)
-		r = run_init(k);
-	for (const struct json *c = json_first(json_get(k->spec, "containers")); c && r == 0; c = c->next) {
-		struct pctr *ctr;
-		r = make_container(k, c, false, &ctr);
-		if (r == 0)
-			r = pctr_start(ctr, NULL, &fd, k->e);
-	}
-	if (r < 0) {
-		/* Half a pod is no pod: nothing stays. */
-		(void)!pod_remove(k->pod, true, NULL);
-	}
-	return r;
-}
-
-static void notify(const char *text) {
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	if (!path || strlen(path) >= sizeof(sa.sun_path))
-		return;
-	strcpy(sa.sun_path, path);
-	if (sa.sun_path[0] == '@')
-		sa.sun_path[0] = '\0';
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0)
-		(void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&sa, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
-}
-
-/* The foreground: we are the service. Ends on a signal (the pod is stopped) or when every container has ended. */
-static int stay(struct kube *k) {
-	sigset_t set;
-	const char *usec = getenv("WATCHDOG_USEC");
-	int watchdog = usec ? (int)(atoll(usec) / 2000) : -1, code = 0;
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	_cleanup_close_ int sig = signalfd(-1, &set, SFD_CLOEXEC);
-	notify("READY=1\nSTATUS=pod is running");
-	for (;;) {
-		struct pollfd p = { sig, POLLIN, 0 };
-		int wait = watchdog > 0 ? MIN(watchdog, 1000) : 1000;
-		if (poll(&p, 1, wait) > 0)
-			break;
-		struct pctr **v;
-		size_t n, alive = 0;
-		if (pod_members(k->pod, &v, &n, NULL) == 0) {
-			for (size_t i = 0; i < n; i++) {
-				alive += v[i]->pid || streq(v[i]->state, "restarting");
-				if (!v[i]->pid && v[i]->status.exit_code)
-					code = v[i]->status.exit_code;
-			}
-			if (!alive)
-				break;
-		}
-		if (watchdog > 0)
-			notify("WATCHDOG=1");
-		code = alive ? 0 : code;
-	}
-	notify("STOPPING=1");
-	int r = pod_remove(k->pod, true, k->e);
-	k->t->exit_code = code;
-	return r;
-}
-
-static const struct opt run_rows[] = {
-	{ .name = "detach", .short_name = 'd', .kind = OPT_FLAG, .offset = offsetof(struct run_pod_opts, detach), .help = "return when it runs" },
-	{ .name = "down", .kind = OPT_FLAG, .offset = offsetof(struct run_pod_opts, down), .help = "remove the pod of this file instead" },
-	{ .name = "network", .kind = OPT_STRING, .offset = offsetof(struct run_pod_opts, network), .arg = "NETWORK", .help = "network of the pod" },
-	{ .name = "publish", .short_name = 'p', .kind = OPT_LIST, .offset = offsetof(struct run_pod_opts, publish), .arg = "PORT", .help = "publish a port besides those of the file" },
-	{ .name = "quiet", .short_name = 'q', .kind = OPT_FLAG, .offset = offsetof(struct run_pod_opts, quiet), .help = "no output of pulls" },
-	{ .name = "replace", .kind = OPT_FLAG, .offset = offsetof(struct run_pod_opts, replace), .help = "remove a pod of the same name first" },
-};
-
-static int c_run(struct cli *t, const void *opts, int argc UNUSED, char **argv, struct err *e) {
-	const struct run_pod_opts *o = opts;
-	struct people p;
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	int r = tierce_people(t, &p, e);
-	struct kube k = { .t = t, .p = &p, .e = e, .quiet = o->quiet };
-	if (r == 0) {
-		r = streq(argv[0], "-") ? fd_read_rest(0, &text, YAML_MAX) : file_read_at(AT_FDCWD, argv[0], &text, YAML_MAX);
-		if (r < 0)
-			err_sys(e, r, "read %s", argv[0]);
-	}
-	if (r == 0)
-		r = yaml_parse(&p.arena, text.s, text.len, &k.docs, e);
-	if (r == 0)
-		r = find_pod_spec(&k);
-	if (r == 0 && o->down) {
-		r = pod_find(&p, json_str(k.meta, "name", ""), &k.pod, e);
-		if (r == 0)
-			r = pod_remove(k.pod, true, e);
-	} else if (r == 0) {
-		r = bring_up(&k, o);
-		if (r == 0 && o->detach)
-			puts(k.pod->id);
-		else if (r == 0)
-			r = stay(&k);
-	}
-	if (r < 0)
-		err_wrap(e, r, "%s", argv[0]);
-	people_close(&p);
-	return r;
-}
-
-const struct command cmd_pod_run = { .name = "pod run", .operands = "FILE.yaml|-", .summary = "Run a Kubernetes Pod from a file", OPTS(run_rows), .min_args = 1, .max_args = 1, .operand_kind = 'f', .run = c_run,
-	.description = "Pod, or Deployment of one replica, with ConfigMap, Secret and PersistentVolumeClaim from the same file. In the foreground the command is the service: it tells\n"
-		       "systemd when the pod is ready, feeds the watchdog, stops the pod on SIGTERM, and ends when all containers have ended." };

@@ -1,5 +1,6 @@
 /* Fields of a JSON object by a template, for inspect and for lists. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <strings.h>
 #include <sys/wait.h>
@@ -147,6 +148,24 @@ int spawn_wait(const char *const *args, bool wait, struct err *e) {
 	while (wait && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	return wait && status != 0 ? err_set(e, -EIO, "%s failed", args[0]) : 0;
+}
+
+int spawn_quiet(const char *const *args, struct err *e) {
+	pid_t pid = fork();
+	int status = 0;
+	if (pid == 0) {
+		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		dup2(null, 0);
+		dup2(null, 1);
+		dup2(null, 2);
+		execvp(args[0], (char *const *)(uintptr_t)args);
+		_exit(127);
+	}
+	if (pid < 0)
+		return err_sys(e, errno, "fork");
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status == 0 ? 0 : err_set(e, -EIO, "%s failed", args[0]);
 }
 
 void wait_children(void) {
