@@ -53,32 +53,35 @@ static void options(void **s)
 	(void)s;
 	_cleanup_err_ struct err e = ERR_INIT;
 	struct vmm_config c;
-	char kernel[32], disk[32], port[48], closed[32];
+	char tap[32], kernel[32], disk[32], port[48], closed[32];
 	int fd = file_of("x", 1), other = file_of("x", 1);
 	snprintf(kernel, sizeof kernel, "--kernel=%d", fd);
+	snprintf(tap, sizeof tap, "--tap=%d", fd);
 	snprintf(disk, sizeof disk, "--disk=%d:rw", other);
 	snprintf(port, sizeof port, "--port=a:b:%d", fd);
 	snprintf(closed, sizeof closed, "--initrd=%d", 9999);
-	assert_int_equal(parse(&c, &e, "--memory=64", "--cpus=3", kernel, disk, "--disk-rate=1000", port, "--mac=52:54:00:aa:bb:cc", "--cmdline=a b=c", NULL), 0);
+	assert_int_equal(parse(&c, &e, "--memory=64", "--cpus=3", kernel, disk, "--disk-rate=1000", port, tap, "--mac=52:54:00:aa:bb:cc", "--cmdline=a b=c", NULL), 0);
 	assert_int_equal(c.memory, 64 << 20);
 	assert_int_equal(c.cpus, 3);
 	assert_int_equal(c.kernel, fd);
 	assert_true(c.n_disks == 1 && c.disks[0].fd == other && c.disks[0].writable && c.disks[0].bytes_per_s == 1000);
 	assert_string_equal(c.ports[0].name, "a:b");
-	assert_int_equal(c.mac[5], 0xcc);
+	assert_true(c.n_taps == 1 && c.taps[0].fd == fd && c.taps[0].mac[5] == 0xcc);
 	assert_string_equal(c.cmdline, "a b=c");
 	free((char *)(uintptr_t)c.ports[0].name);
 	static const struct { const char *word, *says; } wrong[] = {
 		{ "--memory=1", "32 to" }, { "--memory=64x", "not a number" }, { "--cpus=0", "1 to 64" }, { "--cpus=65", "1 to 64" }, { "--disk=3:ro", "FD:rw" },
-		{ "--disk=2", "descriptor" }, { "--disk=", "descriptor" }, { "--port=7", "NAME:FD" }, { "--port=:7", "NAME:FD" }, { "--mac=01:00:00:00:00:00", "unicast" },
-		{ "--mac=zz", "unicast" }, { "--colour=red", "unknown option" }, { "--rng=1", "takes no value" }, { "--memory", "needs a value" }, { "--disk-rate=5", "no disk" },
-		{ "--uid=0", "1 to" }, { "--net-rate=5", "without --tap" }, { "--state=3", "come together" },
+		{ "--disk=2", "descriptor" }, { "--disk=", "descriptor" }, { "--port=7", "NAME:FD" }, { "--port=:7", "NAME:FD" }, { "--mac=02:00:00:00:00:00", "no --tap" },
+	 { "--colour=red", "unknown option" }, { "--rng=1", "takes no value" }, { "--memory", "needs a value" }, { "--disk-rate=5", "no disk" },
+		{ "--uid=0", "1 to" }, { "--net-rate=5", "no --tap" }, { "--state=3", "come together" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		assert_true(parse(&c, &e, kernel, "--memory=64", wrong[i].word, NULL) < 0);
 		if (!strstr(err_msg(&e), wrong[i].says))
 			fail_msg("%s: %s", wrong[i].word, err_msg(&e));
 	}
+	assert_true(parse(&c, &e, kernel, "--memory=64", tap, "--mac=01:00:00:00:00:00", NULL) < 0 && strstr(err_msg(&e), "unicast"));
+	assert_true(parse(&c, &e, kernel, "--memory=64", tap, tap, tap, tap, tap, NULL) < 0 && strstr(err_msg(&e), "more than 4"));
 	assert_true(parse(&c, &e, "--memory=64", kernel, closed, NULL) < 0);
 	assert_true(parse(&c, &e, "--memory=64", NULL) < 0);
 	assert_true(parse(&c, &e, kernel, NULL) < 0);

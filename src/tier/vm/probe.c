@@ -37,7 +37,7 @@ static void set_64(uint8_t *memory, size_t at, uint64_t v)
 
 static bool set_cpu(int kvm, int cpu)
 {
-	static struct { struct kvm_cpuid2 h; struct kvm_cpuid_entry2 v[ENTRIES]; } id;
+	static union { struct kvm_cpuid2 h; uint8_t room[sizeof(struct kvm_cpuid2) + ENTRIES * sizeof(struct kvm_cpuid_entry2)]; } id;
 	struct kvm_sregs s;
 	struct kvm_regs r = { .rip = CODE, .rflags = 2 };
 	struct kvm_segment g = { .limit = 0xffffffff, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1 };

@@ -114,16 +114,42 @@ static int set_disk_ops(const struct parse *p)
 	return number(p, 1, UINT64_MAX / 2, &p->c->disks[p->c->n_disks - 1].ops_per_s);
 }
 
-static int set_tap(const struct parse *p) { return descriptor(p, p->value, &p->c->tap); }
+static int set_tap(const struct parse *p)
+{
+	unsigned n = p->c->n_taps;
+	if (n == CONFIG_TAPS_MAX)
+		return err_set(p->e, E2BIG, "more than %d interfaces", CONFIG_TAPS_MAX);
+	p->c->taps[n] = (struct config_tap){ -EBADF, { 0x52, 0x54, 0, 0, 0, (uint8_t)(n + 1) }, 0 };
+	p->c->n_taps++;
+	return descriptor(p, p->value, &p->c->taps[n].fd);
+}
 
-static int set_net_rate(const struct parse *p) { return number(p, 1, UINT64_MAX / 2, &p->c->net_bytes_per_s); }
+/* What follows is of the interface named before it. */
+static int last_tap(const struct parse *p, struct config_tap **ret)
+{
+	if (!p->c->n_taps)
+		return err_set(p->e, EINVAL, "%s: no --tap before it", p->name);
+	*ret = &p->c->taps[p->c->n_taps - 1];
+	return 0;
+}
+
+static int set_net_rate(const struct parse *p)
+{
+	struct config_tap *t = NULL;
+	int r = last_tap(p, &t);
+	return r < 0 ? r : number(p, 1, UINT64_MAX / 2, &t->bytes_per_s);
+}
 
 static int set_mac(const struct parse *p)
 {
+	struct config_tap *t = NULL;
 	struct ether_addr a;
+	int r = last_tap(p, &t);
+	if (r < 0)
+		return r;
 	if (!ether_aton_r(p->value, &a) || a.ether_addr_octet[0] & 1)
 		return bad(p, "a unicast hardware address");
-	memcpy(p->c->mac, a.ether_addr_octet, sizeof p->c->mac);
+	memcpy(t->mac, a.ether_addr_octet, sizeof t->mac);
 	return 0;
 }
 
@@ -156,8 +182,8 @@ static const struct { const char *name, *value, *help; int (*set)(const struct p
 	{ "--disk-rate", "BYTES", "limit of the disk before it, each second", set_disk_rate },
 	{ "--disk-ops", "N", "limit of the disk before it, each second", set_disk_ops },
 	{ "--tap", "FD", "virtio-net over a tap device", set_tap },
-	{ "--mac", "ADDRESS", "hardware address of the interface", set_mac },
-	{ "--net-rate", "BYTES", "limit of the interface in each direction, each second", set_net_rate },
+	{ "--mac", "ADDRESS", "hardware address of the interface before it", set_mac },
+	{ "--net-rate", "BYTES", "limit of the interface before it in each direction, each second", set_net_rate },
 	{ "--balloon", NULL, "virtio-balloon; pages that the guest reports free go back to the host", set_balloon },
 	{ "--rng", NULL, "virtio-rng", set_rng },
 	{ "--uid", "N", "jail: this user, an empty root; namespaces are the caller's", set_uid },
@@ -198,8 +224,6 @@ static int whole(const struct vmm_config *c, struct err *e)
 		return err_set(e, EINVAL, "--memory-file and --state come together");
 	if (restore == (c->kernel >= 0))
 		return err_set(e, EINVAL, "either --kernel or a template's --memory-file and --state");
-	if (c->net_bytes_per_s && c->tap < 0)
-		return err_set(e, EINVAL, "--net-rate without --tap");
 	if (restore && (c->initrd >= 0 || c->cmdline))
 		return err_set(e, EINVAL, "a template has its --initrd and --cmdline inside");
 	return 0;
@@ -207,7 +231,7 @@ static int whole(const struct vmm_config *c, struct err *e)
 
 int config_parse(int argc, char **argv, struct vmm_config *ret, struct err *e)
 {
-	struct vmm_config c = { .cpus = 1, .kernel = -EBADF, .initrd = -EBADF, .memory_file = -EBADF, .state = -EBADF, .console = -EBADF, .control = -EBADF, .tap = -EBADF, .mac = { 0x52, 0x54, 0, 0, 0, 1 } };
+	struct vmm_config c = { .cpus = 1, .kernel = -EBADF, .initrd = -EBADF, .memory_file = -EBADF, .state = -EBADF, .console = -EBADF, .control = -EBADF };
 	for (int i = 1; i < argc; i++) {
 		int r = one(&c, argv[i], e);
 		if (r < 0)

@@ -8,12 +8,13 @@
 
 #include "base/err.h"
 
-enum { CONFIG_PORTS_MAX = 8, CONFIG_DISKS_MAX = 8, VMM_MEMORY_MIN = 32 << 20 };
+enum { CONFIG_PORTS_MAX = 7, CONFIG_DISKS_MAX = 8, CONFIG_TAPS_MAX = 4, VMM_MEMORY_MIN = 32 << 20 };
 #define VMM_MEMORY_MAX (1ull << 40)
 
 /* Files are descriptors that the parent opened: tierce-vmm opens nothing but /dev/kvm. -EBADF: not given. */
 struct config_port { const char *name; int fd; };
 struct config_disk { int fd; bool writable; uint64_t bytes_per_s, ops_per_s; };
+struct config_tap { int fd; uint8_t mac[6]; uint64_t bytes_per_s; };
 struct vmm_config {
 	uint64_t memory;
 	unsigned cpus;
@@ -25,9 +26,8 @@ struct vmm_config {
 	unsigned n_ports;
 	struct config_disk disks[CONFIG_DISKS_MAX];
 	unsigned n_disks;
-	int tap;
-	uint64_t net_bytes_per_s;
-	uint8_t mac[6];
+	struct config_tap taps[CONFIG_TAPS_MAX];
+	unsigned n_taps;
 	bool balloon, rng;
 	bool jail;
 	uint32_t uid, gid;

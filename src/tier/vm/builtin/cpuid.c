@@ -11,7 +11,7 @@ enum {
 	AMD_ECX_SVM = 1 << 2, LEVEL_SMT = 1, LEVEL_CORE = 2,
 };
 
-struct entries { struct kvm_cpuid2 h; struct kvm_cpuid_entry2 v[ENTRIES_MAX]; };
+union entries { struct kvm_cpuid2 h; uint8_t room[sizeof(struct kvm_cpuid2) + ENTRIES_MAX * sizeof(struct kvm_cpuid_entry2)]; };
 
 static unsigned bits_for(unsigned n)
 {
@@ -70,11 +70,11 @@ static void adapt(struct kvm_cpuid_entry2 *x, unsigned index, unsigned n)
 
 int cpuid_set(const struct kvm *k, int vcpu, unsigned index, unsigned n, struct err *e)
 {
-	static struct entries x; /* 10 KiB; processors are made one after the other */
+	static union entries x; /* 10 KiB; processors are made one after the other */
 	x.h.nent = ENTRIES_MAX;
 	if (ioctl(k->fd, KVM_GET_SUPPORTED_CPUID, &x) < 0)
 		return err_sys(e, errno, "processor %u: supported CPUID", index);
 	for (uint32_t i = 0; i < x.h.nent; i++)
-		adapt(&x.v[i], index, n);
+		adapt(&x.h.entries[i], index, n);
 	return ioctl(vcpu, KVM_SET_CPUID2, &x) < 0 ? err_sys(e, errno, "processor %u: CPUID", index) : 0;
 }

@@ -130,10 +130,10 @@ static int make_disk(struct vmm *m, const struct config_disk *d, struct virtio_d
 	return virtio_blk_new(&m->virtio, m->n_slots, &o, ret, e);
 }
 
-static int make_net(struct vmm *m, struct virtio_device **ret, struct err *e)
+static int make_net(struct vmm *m, const struct config_tap *t, struct virtio_device **ret, struct err *e)
 {
-	struct virtio_net_options o = { .fd = m->c->tap, .rx.bytes = each_second(m->c->net_bytes_per_s), .tx.bytes = each_second(m->c->net_bytes_per_s) };
-	memcpy(o.mac, m->c->mac, sizeof o.mac);
+	struct virtio_net_options o = { .fd = t->fd, .rx.bytes = each_second(t->bytes_per_s), .tx.bytes = each_second(t->bytes_per_s) };
+	memcpy(o.mac, t->mac, sizeof o.mac);
 	return virtio_net_new(&m->virtio, m->n_slots, &o, ret, e);
 }
 
@@ -153,8 +153,9 @@ int devices_make(struct vmm *m, struct err *e)
 	for (unsigned i = 0; i < m->c->n_disks; i++)
 		if ((r = make_disk(m, &m->c->disks[i], &d, e)) < 0 || (r = add(m, d, e)) < 0)
 			return err_wrap(e, r, "disk %u", i);
-	if (m->c->tap >= 0 && ((r = make_net(m, &d, e)) < 0 || (r = add(m, d, e)) < 0))
-		return err_wrap(e, r, "network interface");
+	for (unsigned i = 0; i < m->c->n_taps; i++)
+		if ((r = make_net(m, &m->c->taps[i], &d, e)) < 0 || (r = add(m, d, e)) < 0)
+			return err_wrap(e, r, "network interface %u", i);
 	struct virtio_balloon_options balloon = { .deflate_on_oom = true, .reporting = true, .stats = true };
 	if (m->c->balloon && ((r = virtio_balloon_new(&m->virtio, m->n_slots, &balloon, &m->balloon, e)) < 0 || (r = add(m, m->balloon, e)) < 0))
 		return err_wrap(e, r, "balloon");

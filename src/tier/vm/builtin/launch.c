@@ -20,11 +20,12 @@
 #include "sys/fd.h"
 #include "sys/kernel.h"
 #include "tier/vm/agent/proto.h"
+#include "tier/vm/builtin/config.h"
 #include "tier/vm/jail.h"
 
 /* Where the child finds them. Sockets come first. */
-enum { FD_CTL = 3, FD_FUSE, FD_CONSOLE, FD_CONTROL, FD_SOCKETS_END, FD_TAP = FD_SOCKETS_END, FD_KERNEL, FD_INITRD, FD_DISK, FD_MEMORY, FD_STATE, FD_END };
-enum { WORDS_MAX = 32 };
+enum { FD_CTL = 3, FD_FUSE, FD_CONSOLE, FD_CONTROL, FD_SOCKETS_END, FD_KERNEL = FD_SOCKETS_END, FD_INITRD, FD_DISK, FD_MEMORY, FD_STATE, FD_TAP, FD_END = FD_TAP + CONFIG_TAPS_MAX };
+enum { WORDS_MAX = 40 };
 #define EMPTY_DISK (1ull << 40) /* a template's disk: as large as any, so that a clone's guest need not look again when the real one is there */
 
 char *builtin_program(const struct assets *a)
@@ -87,6 +88,10 @@ static void write_words(struct words *w, const struct machine_config *c, const c
 		word(w, "--tap=%d", FD_TAP);
 		if (c->mac)
 			word(w, "--mac=%s", c->mac);
+	}
+	for (size_t i = 0; i < c->n_more_taps; i++) {
+		word(w, "--tap=%d", FD_TAP + 1 + (int)i);
+		word(w, "--mac=%s", c->more_macs[i]);
 	}
 	if (clone) {
 		word(w, "--memory-file=%d", FD_MEMORY);
@@ -178,7 +183,7 @@ static void ends_clear(struct ends *x)
 	for (int i = FD_CTL; i < FD_SOCKETS_END; i++)
 		cleanup_close(&x->mine[i]);
 	for (int i = FD_CTL; i < FD_END; i++)
-		if (i != FD_TAP && i != FD_MEMORY && i != FD_STATE) /* the caller's */
+		if (i < FD_TAP && i != FD_MEMORY && i != FD_STATE) /* those are the caller's */
 			cleanup_close(&x->theirs[i]);
 }
 
@@ -204,6 +209,8 @@ int builtin_launch(const struct machine_config *c, int memory, int state, struct
 		x.theirs[i] = -EBADF;
 	for (int i = 0; i < FD_SOCKETS_END; i++)
 		x.mine[i] = -EBADF;
+	if (c->n_more_taps >= CONFIG_TAPS_MAX)
+		return err_set(e, E2BIG, "more than %d interfaces", CONFIG_TAPS_MAX);
 	if (!program)
 		return err_set(e, ENOENT, "tierce-vmm is not beside tierce-agent");
 	write_words(&w, c, program, state >= 0);
@@ -217,6 +224,8 @@ int builtin_launch(const struct machine_config *c, int memory, int state, struct
 	if (r < 0)
 		return r;
 	x.theirs[FD_TAP] = c->tap_fd;
+	for (size_t i = 0; i < c->n_more_taps; i++)
+		x.theirs[FD_TAP + 1 + i] = c->more_taps[i];
 	x.theirs[FD_MEMORY] = memory;
 	x.theirs[FD_STATE] = state;
 	int pidfd = -EBADF;

@@ -46,8 +46,9 @@ void vcpu_kick(const struct vcpu *c)
 /* Firmware's work: memory is cached unless a mapping says otherwise. */
 static int first_msrs(const struct vcpu *c, struct err *e)
 {
-	struct { struct kvm_msrs h; struct kvm_msr_entry v[2]; } m = { { .nmsrs = 2 }, { { .index = MSR_MTRR_DEFAULT, .data = MTRR_ENABLED | WRITE_BACK },
-		{ .index = MSR_MISC_ENABLE, .data = FAST_STRING } } };
+	union { struct kvm_msrs h; uint8_t room[sizeof(struct kvm_msrs) + 2 * sizeof(struct kvm_msr_entry)]; } m = { .h = { .nmsrs = 2 } };
+	m.h.entries[0] = (struct kvm_msr_entry){ .index = MSR_MTRR_DEFAULT, .data = MTRR_ENABLED | WRITE_BACK };
+	m.h.entries[1] = (struct kvm_msr_entry){ .index = MSR_MISC_ENABLE, .data = FAST_STRING };
 	return ioctl(c->fd, KVM_SET_MSRS, &m) < 1 ? err_sys(e, errno, "processor %u: MSRs", c->index) : 0;
 }
 
@@ -93,14 +94,6 @@ static void io_exit(struct vcpu *c, const struct vcpu_host *h)
 		h->io(h->arg, out, c->run->io.port, c->run->io.size, p);
 }
 
-/* An access is finished on the way back into the guest (KVM_EXIT_MMIO in api.rst): registers are whole only then. */
-static void finish_access(struct vcpu *c)
-{
-	c->run->immediate_exit = 1;
-	(void)!ioctl(c->fd, KVM_RUN, 0);
-	c->run->immediate_exit = 0;
-}
-
 static void bad_exit(const struct vcpu *c, const struct vcpu_host *h)
 {
 	char why[160];
@@ -134,12 +127,25 @@ static void handle_exit(struct vcpu *c, const struct vcpu_host *h)
 	bad_exit(c, h);
 }
 
+/* An access is finished on the way back into the guest (KVM_EXIT_MMIO in api.rst): registers are whole only then. One of several parts asks for the next. */
+static void finish_access(struct vcpu *c, const struct vcpu_host *h)
+{
+	int r;
+	do {
+		c->run->immediate_exit = 1;
+		r = ioctl(c->fd, KVM_RUN, 0);
+		c->run->immediate_exit = 0;
+		if (r >= 0)
+			handle_exit(c, h);
+	} while (r >= 0);
+}
+
 void vcpu_run(struct vcpu *c, const struct vcpu_host *h)
 {
 	own_run = c->run;
 	for (;;) {
 		if (h->pausing(h->arg)) {
-			finish_access(c);
+			finish_access(c, h);
 			h->parked(h->arg);
 			continue;
 		}

@@ -16,17 +16,17 @@ struct fixed {
 	struct kvm_mp_state mp;
 	struct kvm_vcpu_events events;
 	struct kvm_debugregs debug;
-	struct kvm_xsave xsave;
+	uint32_t xsave[1024]; /* the part of struct kvm_xsave that every kernel has */
 	uint64_t n_msrs;
 };
-struct msrs { struct kvm_msrs h; struct kvm_msr_entry v[MSRS_MAX]; };
-struct index { struct kvm_msr_list h; uint32_t v[MSRS_MAX]; };
+union msrs { struct kvm_msrs h; uint8_t room[sizeof(struct kvm_msrs) + MSRS_MAX * sizeof(struct kvm_msr_entry)]; };
+union index { struct kvm_msr_list h; uint8_t room[sizeof(struct kvm_msr_list) + MSRS_MAX * sizeof(uint32_t)]; };
 
 /* KVM lists what it could have; what this machine lacks ends a request early and is left out. */
-static int save_msrs(const struct kvm *k, const struct vcpu *c, struct msrs *ret, struct err *e)
+static int save_msrs(const struct kvm *k, const struct vcpu *c, union msrs *ret, struct err *e)
 {
-	struct index x;
-	struct msrs want;
+	union index x;
+	union msrs want;
 	uint32_t n = 0;
 	x.h.nmsrs = MSRS_MAX;
 	if (ioctl(k->fd, KVM_GET_MSR_INDEX_LIST, &x) < 0)
@@ -36,11 +36,11 @@ static int save_msrs(const struct kvm *k, const struct vcpu *c, struct msrs *ret
 		memset(&want, 0, sizeof want);
 		want.h.nmsrs = x.h.nmsrs - at;
 		for (uint32_t i = 0; i < want.h.nmsrs; i++)
-			want.v[i].index = x.v[at + i];
+			want.h.entries[i].index = x.h.indices[at + i];
 		int got = ioctl(c->fd, KVM_GET_MSRS, &want);
 		if (got < 0)
 			return err_sys(e, errno, "processor %u: MSRs", c->index);
-		memcpy(ret->v + n, want.v, (size_t)got * sizeof *want.v);
+		memcpy(ret->h.entries + n, want.h.entries, (size_t)got * sizeof *want.h.entries);
 		n += (uint32_t)got;
 		at += (uint32_t)got + 1;
 	}
@@ -51,7 +51,7 @@ static int save_msrs(const struct kvm *k, const struct vcpu *c, struct msrs *ret
 int vcpu_save(const struct kvm *k, const struct vcpu *c, struct strbuf *out, struct err *e)
 {
 	struct fixed f;
-	struct msrs m;
+	union msrs m;
 	memset(&f, 0, sizeof f);
 	int r = save_msrs(k, c, &m, e);
 	if (r < 0)
@@ -63,29 +63,29 @@ int vcpu_save(const struct kvm *k, const struct vcpu *c, struct strbuf *out, str
 		return err_sys(e, errno, "processor %u: state", c->index);
 	f.n_msrs = m.h.nmsrs;
 	strbuf_add(out, &f, sizeof f);
-	strbuf_add(out, m.v, m.h.nmsrs * sizeof *m.v);
+	strbuf_add(out, m.h.entries, m.h.nmsrs * sizeof *m.h.entries);
 	return out->failed ? err_set(e, ENOMEM, "processor %u", c->index) : 0;
 }
 
 /* One by one where KVM refuses: some may be read and not be set to the value they have. The timer's deadline comes last, when the counter is set. */
-static int restore_msrs(const struct vcpu *c, const struct msrs *all, struct err *e)
+static int restore_msrs(const struct vcpu *c, const union msrs *all, struct err *e)
 {
-	struct msrs m = { .h.nmsrs = 0 };
-	struct { struct kvm_msrs h; struct kvm_msr_entry v; } last = { { .nmsrs = 0 }, { 0 } };
+	union msrs m = { .h = { .nmsrs = 0 } };
+	union { struct kvm_msrs h; uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)]; } last = { .h = { .nmsrs = 0 } };
 	bool counter = false;
 	for (uint32_t i = 0; i < all->h.nmsrs; i++) {
-		counter |= all->v[i].index == MSR_TSC;
-		if (all->v[i].index == MSR_TSC_DEADLINE) {
+		counter |= all->h.entries[i].index == MSR_TSC;
+		if (all->h.entries[i].index == MSR_TSC_DEADLINE) {
 			last.h.nmsrs = 1;
-			last.v = all->v[i];
+			last.h.entries[0] = all->h.entries[i];
 		} else
-			m.v[m.h.nmsrs++] = all->v[i];
+			m.h.entries[m.h.nmsrs++] = all->h.entries[i];
 	}
 	if (!counter)
 		return err_set(e, EBADMSG, "processor %u: no time stamp counter", c->index);
 	for (uint32_t at = 0; at < m.h.nmsrs;) {
-		struct msrs part = { .h.nmsrs = m.h.nmsrs - at };
-		memcpy(part.v, m.v + at, part.h.nmsrs * sizeof *m.v);
+		union msrs part = { .h = { .nmsrs = m.h.nmsrs - at } };
+		memcpy(part.h.entries, m.h.entries + at, part.h.nmsrs * sizeof *m.h.entries);
 		int done = ioctl(c->fd, KVM_SET_MSRS, &part);
 		if (done < 0)
 			return err_sys(e, errno, "processor %u: MSRs", c->index);
@@ -99,14 +99,14 @@ static int restore_msrs(const struct vcpu *c, const struct msrs *all, struct err
 int vcpu_restore(const struct vcpu *c, const uint8_t *p, size_t n, struct err *e)
 {
 	struct fixed f;
-	struct msrs m = { .h.nmsrs = 0 };
+	union msrs m = { .h = { .nmsrs = 0 } };
 	if (n < sizeof f)
 		return err_set(e, EBADMSG, "processor %u: %zu bytes", c->index, n);
 	memcpy(&f, p, sizeof f);
-	if (f.n_msrs > MSRS_MAX || n - sizeof f != f.n_msrs * sizeof *m.v)
+	if (f.n_msrs > MSRS_MAX || n - sizeof f != f.n_msrs * sizeof *m.h.entries)
 		return err_set(e, EBADMSG, "processor %u: %zu bytes", c->index, n);
 	m.h.nmsrs = (uint32_t)f.n_msrs;
-	memcpy(m.v, p + sizeof f, n - sizeof f);
+	memcpy(m.h.entries, p + sizeof f, n - sizeof f);
 	if (ioctl(c->fd, KVM_SET_SREGS, &f.sregs) < 0 || ioctl(c->fd, KVM_SET_REGS, &f.regs) < 0 || ioctl(c->fd, KVM_SET_XCRS, &f.xcrs) < 0 ||
 	    ioctl(c->fd, KVM_SET_XSAVE, &f.xsave) < 0 || ioctl(c->fd, KVM_SET_DEBUGREGS, &f.debug) < 0 || ioctl(c->fd, KVM_SET_LAPIC, &f.lapic) < 0)
 		return err_set(e, EBADMSG, "processor %u: KVM refuses its state", c->index);
