@@ -137,7 +137,7 @@ static void first(int rounds, const char *vmm, const char *qemu, const char *vml
 
 /* ---- rows ---- */
 
-/* kB of private pages: of the template's memory, of the rest. */
+/* kB of private pages: of the template's memory what the guest has written (pages of the file itself may count as private, too), of the rest all. */
 static void memory_of(pid_t pid, long *guest, long *rest)
 {
 	char path[64], line[512];
@@ -149,9 +149,9 @@ static void memory_of(pid_t pid, long *guest, long *rest)
 	while (f && fgets(line, sizeof line, f)) {
 		if (strchr("0123456789abcdef", line[0]) && strchr(line, '-'))
 			is_guest = strstr(line, "/template-") && strstr(line, "/mem");
-		else if (sscanf(line, "Private_Dirty: %ld", &kb) == 1)
-			*(is_guest ? guest : rest) += kb;
-		else if (sscanf(line, "Private_Clean: %ld", &kb) == 1 && !is_guest)
+		else if (sscanf(line, "Anonymous: %ld", &kb) == 1 && is_guest)
+			*guest += kb;
+		else if ((sscanf(line, "Private_Dirty: %ld", &kb) == 1 || sscanf(line, "Private_Clean: %ld", &kb) == 1) && !is_guest)
 			*rest += kb;
 	}
 	if (f)
