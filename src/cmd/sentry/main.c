@@ -32,7 +32,7 @@ static const struct option_row rows[] = {
 	{ { "strace", 0, NULL, OPT_STRACE }, NULL, "print every system call" },
 	{ { "strace-json", 0, NULL, OPT_STRACE_JSON }, NULL, "the same as JSON lines" },
 	{ { "strace-file", 1, NULL, OPT_STRACE_FILE }, "FILE", "where to (default: standard error)" },
-	{ { "stats", 1, NULL, OPT_STATS }, "FILE", "write calls, support level and counts at the end" },
+	{ { "stats", 1, NULL, OPT_STATS }, "FILE", "at the end, write a line per call: name, support, count, failures, what a refused one gets, note" },
 	{ { "quiet", 0, NULL, OPT_QUIET }, NULL, "no messages of the sentry itself" },
 	{ { "unconfined", 0, NULL, OPT_UNCONFINED }, NULL, "do not confine the sentry itself (debugging)" },
 	{ { "config-fd", 1, NULL, OPT_CONFIG }, "FD", "configuration records (used by the runtime)" },

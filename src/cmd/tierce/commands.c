@@ -41,7 +41,7 @@ const struct command *const commands[] = {
 	&cmd_container_exists,
 	&cmd_container_prune,
 	&cmd_container_cleanup,
-	&cmd_logs,
+	&cmd_check, &cmd_logs,
 	&cmd_events,
 	&cmd_stats,
 	&cmd_cp,

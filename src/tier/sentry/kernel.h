@@ -32,6 +32,7 @@ struct kernel {
 	int proc_self_fd;           /* O_PATH of the host's /proc/self/fd for reopening */
 	int proc_fd;                /* the host's procfs of our pid namespace */
 	uint64_t counts[512];       /* calls by number */
+	uint64_t failures[512];     /* of them: answered with an error */
 	uint64_t unknown;           /* numbers outside of the table */
 	cpu_set_t cpus;             /* that the sentry may run on, at start */
 	unsigned n_cpus;

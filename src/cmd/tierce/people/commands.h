@@ -38,6 +38,7 @@ int parse_since(const char *option, const char *s, int64_t *ret, struct err *e) 
 const char *pctr_label(const struct pctr *c, const char *key);
 
 extern const struct command
+	cmd_check,
 	cmd_run,
 	cmd_create,
 	cmd_start,

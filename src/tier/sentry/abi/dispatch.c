@@ -51,6 +51,8 @@ long dispatch(struct task *t)
 	} else {
 		r = row->fn(t, t->args);
 	}
+	if (r < 0 && r > -ERESTARTSYS && nr < ARRAY_SIZE(K.failures))
+		K.failures[nr]++;
 	if (K.opt->strace)
 		strace_leave(t, row, r);
 	return r;
@@ -78,12 +80,23 @@ int syscalls_markdown(struct strbuf *out)
 	return out->failed ? -ENOMEM : 0;
 }
 
+/* One call a line: name, support, count, failures, what it gets when it is refused, note. Notes that say "as a kernel ..." are those of features that
+ * programs must do without on some Linux systems too. */
 int syscalls_stats(struct strbuf *out)
 {
-	for (unsigned i = 0; i < SYSCALL_MAX; i++)
-		if (K.counts[i] && syscall_table[i].name)
-			strbuf_printf(out, "%s\t%s\t%llu\n", syscall_table[i].name,
-				syscall_table[i].level == LEVEL_FULL ? "yes" : syscall_table[i].level == LEVEL_PARTIAL ? "partial" : "no",
-				(unsigned long long)K.counts[i]);
+	static const char *const words[] = { [LEVEL_NONE] = "no", [LEVEL_PARTIAL] = "partial", [LEVEL_FULL] = "yes" };
+	for (unsigned i = 0; i < SYSCALL_MAX; i++) {
+		const struct syscall_row *r = &syscall_table[i];
+		if (!K.counts[i])
+			continue;
+		if (r->name)
+			strbuf_printf(out, "%s\t%s", r->name, r->level != LEVEL_FULL && str_has_prefix(r->note, "as ") ? "optional" : words[r->level]);
+		else
+			strbuf_printf(out, "call_%u\tno", i);
+		strbuf_printf(out, "\t%llu\t%llu\t%s\t%s\n", (unsigned long long)K.counts[i], (unsigned long long)K.failures[i],
+			!r->name ? "ENOSYS" : r->level == LEVEL_NONE ? strerrorname_np(r->error) : "", r->name ? r->note : "not in the table");
+	}
+	if (K.unknown)
+		strbuf_printf(out, "call_%u_and_above\tno\t%llu\t%llu\tENOSYS\tnot in the table\n", SYSCALL_MAX, (unsigned long long)K.unknown, (unsigned long long)K.unknown);
 	return out->failed ? -ENOMEM : 0;
 }
