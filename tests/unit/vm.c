@@ -2,11 +2,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -262,13 +264,83 @@ static void fuse_frames(void **state)
 	assert_int_equal(ask(f->s, FUSE_IOCTL, 1, "", 0, NULL, NULL), -ENOSYS);
 }
 
+/* Somebody swaps a directory with a link to the world outside while the guest walks: it gets the one or the other, never what is behind the link. */
+static void fuse_races(void **state)
+{
+	struct fixture *f = *state;
+	char p[128], q[128], secret[128];
+	snprintf(p, sizeof p, "%s/made", f->dir);
+	snprintf(q, sizeof q, "%s/link", f->dir);
+	assert_int_equal(mkdir(p, 0755), 0);
+	snprintf(secret, sizeof secret, "%s/made/passwd", f->dir);
+	assert_int_equal(symlink("inner", secret), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	for (; pid == 0; )
+		if (getppid() == 1 || renameat2(AT_FDCWD, p, AT_FDCWD, q, RENAME_EXCHANGE) < 0)
+			_exit(1);
+	unsigned dirs = 0, links = 0;
+	for (unsigned i = 0; i < 200000 && (dirs < 200 || links < 200); i++) {
+		uint64_t n, inside;
+		assert_int_equal(lookup(f->s, f->share, "made", &n), 0);
+		int r = lookup(f->s, n, "passwd", &inside);
+		if (r == 0) { /* the directory's own entry: a link, which cannot be opened; the world's passwd could */
+			struct fuse_open_in in = { .flags = O_RDONLY };
+			assert_int_equal(ask(f->s, FUSE_OPEN, inside, &in, sizeof in, NULL, NULL), -ENXIO);
+			dirs++;
+		} else {
+			assert_int_equal(r, -ENOTDIR);
+			links++;
+		}
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	assert_true(dirs && links);
+	unlink(secret);
+	snprintf(secret, sizeof secret, "%s/link/passwd", f->dir);
+	unlink(secret);
+	rmdir(p);
+	rmdir(q);
+}
+
+/* Shares come and go while the guest holds on to them. */
+static void fuse_shares(void **state)
+{
+	struct fixture *f = *state;
+	struct fuse_share share = { f->fd, true };
+	uint64_t n, file;
+	assert_int_equal(fuse_server_add(f->s, &share), 1);
+	assert_int_equal(fuse_server_add(f->s, &share), 2);
+	assert_int_equal(lookup(f->s, FUSE_ROOT_ID, "1", &n), 0);
+	assert_int_equal(lookup(f->s, n, "file", &file), 0);
+	fuse_server_drop(f->s, 1);
+	assert_int_equal(lookup(f->s, FUSE_ROOT_ID, "1", &n), -ENOENT);
+	assert_int_equal(lookup(f->s, FUSE_ROOT_ID, "2", &n), 0);
+	fuse_server_drop(f->s, 1); /* twice, and what never was */
+	fuse_server_drop(f->s, 99);
+	assert_int_equal(fuse_server_add(f->s, &share), 1); /* the number is free again */
+	struct fuse_forget_in all = { .nlookup = UINT64_MAX };
+	struct fuse_in_header h = { .len = sizeof h + sizeof all, .opcode = FUSE_FORGET, .nodeid = n };
+	uint8_t in[sizeof h + sizeof all];
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+	bool reply;
+	memcpy(in, &h, sizeof h);
+	memcpy(in + sizeof h, &all, sizeof all);
+	assert_int_equal(fuse_server_handle(f->s, in, sizeof in, &out, &reply), 0); /* the guest forgets more than it has: a share's root stays */
+	assert_int_equal(lookup(f->s, FUSE_ROOT_ID, "2", &n), 0);
+	for (unsigned i = 3; i < FUSE_SHARES_MAX; i++)
+		assert_int_equal(fuse_server_add(f->s, &share), (int)i);
+	assert_int_equal(fuse_server_add(f->s, &share), -ENOSPC);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lz4), cmocka_unit_test(kernels), cmocka_unit_test(archive), cmocka_unit_test(keys), cmocka_unit_test(options),
 		cmocka_unit_test_setup_teardown(fuse_names, setup, teardown), cmocka_unit_test_setup_teardown(fuse_opens, setup, teardown),
 		cmocka_unit_test_setup_teardown(fuse_devices, setup, teardown), cmocka_unit_test_setup_teardown(fuse_readonly, setup, teardown),
-		cmocka_unit_test_setup_teardown(fuse_frames, setup, teardown),
+		cmocka_unit_test_setup_teardown(fuse_frames, setup, teardown), cmocka_unit_test_setup_teardown(fuse_races, setup, teardown),
+		cmocka_unit_test_setup_teardown(fuse_shares, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,7 @@ work=$(mktemp -d /tmp/tierce-vm-test.XXXXXX)
 oci=(timeout -k 5 90 "$BUILD/tierce-oci" --root "$work/state" --isolation vm)
 finish() {
 	for id in "$work"/state/*/; do [ -d "$id" ] && "${oci[@]}" delete -f "$(basename "$id")" >/dev/null 2>&1; done
-	ip netns del tvmt >/dev/null 2>&1; ip link del tvmt0 >/dev/null 2>&1; ip link del tvmt1 >/dev/null 2>&1
+	ip netns del tvmt >/dev/null 2>&1; ip link del tvmt0 >/dev/null 2>&1; [ -z "${ns:-}" ] || ip netns del "$ns" >/dev/null 2>&1
 	rm -rf "$work"
 }
 trap finish EXIT

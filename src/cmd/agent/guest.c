@@ -276,6 +276,8 @@ int guest_exec(struct agent *a, const struct agent_exec *q, pid_t *ret_pid, stru
 		return err_set(e, ENOENT, "no container %s here", q->id ? q->id : "");
 	if (!q->exec_id || !*q->exec_id || find_proc(g, q->exec_id))
 		return err_set(e, EEXIST, "exec id missing or taken");
+	if (cgroup_frozen(g->cgroup) == 1) /* the new process would stop half-way, and we with it */
+		return err_set(e, EBUSY, "container is paused: in a virtual machine nothing can be started in it before it is resumed");
 	struct proc *p = proc_new(g, q->exec_id);
 	if (!p)
 		return err_set(e, ENOMEM, "exec");

@@ -209,8 +209,10 @@ static int create(struct tier_container *c, struct tier_create_options *o, struc
 	const struct hypervisor *hv = NULL;
 	if (options.sandbox)
 		r = vm_member_link(c, options.sandbox, e);
-	else if ((r = vm_hypervisor(&options, &hv, e)) >= 0 && (r = vm_assets(&options, &assets, e)) >= 0 && (r = vm_template(hv, &options, &assets, e)) >= 0)
+	else if ((r = vm_hypervisor(&options, &hv, e)) >= 0 && (r = vm_assets(&options, &assets, e)) >= 0) {
+		vm_template(hv, &options, &assets);
 		r = listen_fd = control_listen(c->state_fd, e);
+	}
 	if (r < 0)
 		return r;
 	if (c->spec->process.terminal && (r = vm_terminal(&o->stdio, &c->spec->process, &slave, e)) < 0)

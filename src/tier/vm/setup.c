@@ -71,15 +71,17 @@ static void in_background(const struct hypervisor *hv, const struct machine_conf
 	_exit(hv->prepare(mc, false, NULL) < 0);
 }
 
-int vm_template(const struct hypervisor *hv, const struct vm_options *o, const struct assets *a, struct err *e)
+void vm_template(const struct hypervisor *hv, const struct vm_options *o, const struct assets *a)
 {
 	struct machine_config mc;
 	if (!o->template_on)
-		return 0;
+		return;
 	vm_machine_config(o, a, &mc);
-	if (o->template_wait)
-		return hv->prepare(&mc, true, e);
+	if (o->template_wait) {
+		_cleanup_err_ struct err why = ERR_INIT;
+		(void)!hv->prepare(&mc, true, &why); /* without one (a full disk) the machine boots: slower, but it runs */
+		return;
+	}
 	if (!hv->prepared(&mc))
 		in_background(hv, &mc);
-	return 0;
 }

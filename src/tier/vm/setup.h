@@ -10,6 +10,6 @@ int vm_assets(const struct vm_options *o, struct assets *ret, struct err *e) MUS
 /* The part of a machine's configuration that templates are keyed by. */
 void vm_machine_config(const struct vm_options *o, const struct assets *a, struct machine_config *ret);
 /* Start making the template in the background, or make it (template_wait). */
-int vm_template(const struct hypervisor *hv, const struct vm_options *o, const struct assets *a, struct err *e) MUST_CHECK;
+void vm_template(const struct hypervisor *hv, const struct vm_options *o, const struct assets *a);
 
 #endif
