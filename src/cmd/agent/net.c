@@ -1,6 +1,7 @@
 /* Interfaces of the pod inside the machine, as the host had them. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "cmd/agent/agent.h"
+#include "sys/fd.h"
 #include "sys/netlink.h"
 
 static int set_link(int nl, int index, bool up, const char *name, const uint8_t *mac, uint32_t mtu, struct err *e)
@@ -148,12 +150,30 @@ static int apply_link(int nl, size_t i, const struct agent_link *l, struct err *
 	return r < 0 ? err_wrap(e, r, "network interface %s", l->name) : 0;
 }
 
+/* "net.ipv4.ip_forward=1"; with slashes when a name has a dot in it (sysctl(8)). */
+static int set_sysctl(const char *text, struct err *e)
+{
+	char path[300];
+	const char *eq = strchr(text, '=');
+	size_t n = eq ? (size_t)(eq - text) : 0;
+	if (!n || n > 200 || strstr(text, "..") || strncmp(text, "net", 3) != 0)
+		return err_set(e, EINVAL, "sysctl %.80s", text);
+	snprintf(path, sizeof path, "/proc/sys/%.*s", (int)n, text);
+	for (char *p = path + sizeof "/proc/sys/" - 1; *p && !memchr(text, '/', n); p++)
+		if (*p == '.')
+			*p = '/';
+	int r = file_write_at(AT_FDCWD, path, eq + 1);
+	return r < 0 ? err_sys(e, r, "sysctl %.*s", (int)n, text) : 0;
+}
+
 int net_apply(const struct agent_network *n, struct err *e)
 {
 	int nl = netlink_open();
 	int r = nl < 0 ? err_sys(e, nl, "netlink") : set_link(nl, (int)if_nametoindex("lo"), true, NULL, NULL, 0, e);
 	for (size_t i = 0; r >= 0 && i < n->links.n; i++)
 		r = apply_link(nl, i, (const struct agent_link *)n->links.v + i, e);
+	for (size_t i = 0; r >= 0 && i < n->sysctls.n; i++)
+		r = set_sysctl(((const char **)n->sysctls.v)[i], e);
 	if (nl >= 0)
 		close(nl);
 	return r;

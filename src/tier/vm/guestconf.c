@@ -2,6 +2,7 @@
 #include "tier/vm/guestconf.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -14,6 +15,24 @@ static bool stays_on_host(const struct json *ns)
 {
 	const char *type = json_str(ns, "type", "");
 	return streq(type, "network") || (json_str(ns, "path", NULL) && (streq(type, "user") || streq(type, "time") || streq(type, "mount")));
+}
+
+bool guestconf_net_sysctl(const char *key)
+{
+	return str_has_prefix(key, "net.") || str_has_prefix(key, "net/");
+}
+
+/* Settings of the network go to the machine's, with its interfaces. */
+static void sysctls(struct json_writer *w, const struct json *o, bool own_network)
+{
+	jw_object(w);
+	for (struct json *m = json_first(o); m; m = m->next) {
+		if (own_network && guestconf_net_sysctl(m->key))
+			continue;
+		jw_key(w, m->key);
+		jw_value(w, m);
+	}
+	jw_object_end(w);
 }
 
 static void namespaces(struct json_writer *w, const struct json *list, bool member)
@@ -52,7 +71,43 @@ static void seccomp(struct json_writer *w, const struct json *o)
 	jw_object_end(w);
 }
 
-static void linux_part(struct json_writer *w, const struct json *o, bool member)
+static void without(struct json_writer *w, const struct json *o, const char *const *keys)
+{
+	jw_object(w);
+	for (struct json *m = json_first(o); m; m = m->next) {
+		bool skip = false;
+		for (size_t i = 0; keys[i]; i++)
+			skip |= streq(m->key, keys[i]);
+		if (skip)
+			continue;
+		jw_key(w, m->key);
+		jw_value(w, m);
+	}
+	jw_object_end(w);
+}
+
+/* Limits that name the host's processors, disks or pages hold the machine, in its cgroup on the host; the guest has others. */
+static void resources(struct json_writer *w, const struct json *o)
+{
+	static const char *const cpu[] = { "cpus", "mems", NULL };
+	static const char *const whole[] = { "blockIO", "hugepageLimits", "network", "rdma", NULL };
+	jw_object(w);
+	for (struct json *m = json_first(o); m; m = m->next) {
+		bool skip = false;
+		for (size_t i = 0; whole[i]; i++)
+			skip |= streq(m->key, whole[i]);
+		if (skip)
+			continue;
+		jw_key(w, m->key);
+		if (streq(m->key, "cpu"))
+			without(w, m, cpu);
+		else
+			jw_value(w, m);
+	}
+	jw_object_end(w);
+}
+
+static void linux_part(struct json_writer *w, const struct json *o, bool member, bool own_network)
 {
 	static const char *const host_only[] = { "cgroupsPath", "intelRdt", "netDevices", "rootfsPropagation", "mountLabel" };
 	jw_object(w);
@@ -65,6 +120,10 @@ static void linux_part(struct json_writer *w, const struct json *o, bool member)
 		jw_key(w, m->key);
 		if (streq(m->key, "namespaces"))
 			namespaces(w, m, member);
+		else if (streq(m->key, "resources"))
+			resources(w, m);
+		else if (streq(m->key, "sysctl"))
+			sysctls(w, m, own_network);
 		else if (streq(m->key, "seccomp"))
 			seccomp(w, m);
 		else
@@ -268,7 +327,7 @@ int guestconf_write(const struct oci_spec *s, const struct guest_shares *shares,
 			continue;
 		jw_key(&w, m->key);
 		if (streq(m->key, "linux"))
-			linux_part(&w, m, shares->member);
+			linux_part(&w, m, shares->member, oci_namespace(s, CLONE_NEWNET) != NULL);
 		else if (streq(m->key, "process"))
 			process_part(&w, m);
 		else if (streq(m->key, "hooks"))

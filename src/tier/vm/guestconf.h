@@ -22,6 +22,8 @@ int guest_shares_open(const struct oci_spec *s, const char *bundle, struct guest
 /* The root directory as one share more; its number in v. */
 int guest_shares_root(struct guest_shares *s, const char *rootfs, bool readonly, size_t *ret_number, struct err *e) MUST_CHECK;
 
+/* Is that sysctl one of the network's? */
+bool guestconf_net_sysctl(const char *key);
 int guestconf_write(const struct oci_spec *s, const struct guest_shares *shares, struct strbuf *out, struct err *e) MUST_CHECK;
 
 #endif

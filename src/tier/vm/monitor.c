@@ -111,6 +111,20 @@ static int boot(struct monitor *m, const char *image, struct arena *a, struct er
 	}
 }
 
+static int net_sysctls(struct monitor *m, struct arena *a, struct err *e)
+{
+	const struct oci_map *s = &m->c->spec->sysctl;
+	const char **v = arena_array(a, s->n + 1, const char *);
+	size_t n = 0;
+	if (!v)
+		return err_set(e, ENOMEM, "network");
+	for (size_t i = 0; m->c->own_network && i < s->n; i++)
+		if (guestconf_net_sysctl(s->v[i].key) && !(v[n++] = arena_printf(a, "%s=%s", s->v[i].key, s->v[i].value)))
+			return err_set(e, ENOMEM, "network");
+	m->net.agent.sysctls = (struct pb_list){ v, n };
+	return 0;
+}
+
 static int bring_up(struct monitor *m, struct err *e)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
@@ -126,7 +140,9 @@ static int bring_up(struct monitor *m, struct err *e)
 		r = hostnet_attach(&a, &m->net, e);
 	if (r >= 0)
 		r = boot(m, image, &a, e);
-	if (r >= 0 && m->net.agent.links.n) /* loopback is up since the boot */
+	if (r >= 0)
+		r = net_sysctls(m, &a, e);
+	if (r >= 0 && (m->net.agent.links.n || m->net.agent.sysctls.n)) /* loopback is up since the boot */
 		r = agent_call(&m->agent, monitor_stream(m), "Network", &agent_network_desc, &m->net.agent, NULL, NULL, &a, CALL_MS, e);
 	hostnet_close(&m->net);
 	if (r >= 0 && m->shares.n)

@@ -132,7 +132,7 @@ static NORETURN void monitor_child(const struct fork_args *f)
 	int r = enter_network(f->c->spec, &e);
 	if (r < 0 || write(f->ready_fd, "N", 1) != 1 || read(f->go_fd, &go, 1) != 1) { /* the runtime is gone: nobody wants us */
 		if (r < 0)
-			dprintf(f->ready_fd, "%d\n%s", r, err_msg(&e));
+			dprintf(f->ready_fd, "E%d\n%s", r, err_msg(&e));
 		_exit(1);
 	}
 	for (int i = 0; i < 3; i++)
@@ -178,7 +178,7 @@ static int bring_up(struct tier_container *c, struct tier_create_options *o, int
 {
 	char b;
 	if (read(ready_fd, &b, 1) != 1 || b != 'N')
-		return b == '-' ? read_verdict(ready_fd, e) : err_set(e, EIO, "the monitor process ended early");
+		return b == 'E' ? read_verdict(ready_fd, e) : err_set(e, EIO, "the monitor process ended early");
 	int r = o->created ? o->created(c, o->arg, e) : 0;
 	if (r >= 0)
 		r = hooks(c, o, OCI_HOOK_PRESTART, e);

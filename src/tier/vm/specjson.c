@@ -151,8 +151,6 @@ int specjson_resources(const struct oci_resources *r, struct strbuf *out)
 	opt_u64(&w, "period", &r->cpu.period);
 	opt_u64(&w, "burst", &r->cpu.burst);
 	opt_i64(&w, "idle", &r->cpu.idle);
-	text(&w, "cpus", r->cpu.cpus);
-	text(&w, "mems", r->cpu.mems);
 	jw_object_end(&w);
 	if (r->pids_limit.set) {
 		jw_key(&w, "pids");

@@ -6,7 +6,7 @@
 #include "spec/oci.h"
 
 int specjson_process(const struct oci_process *p, struct strbuf *out) MUST_CHECK;
-/* What a cgroup of the guest can hold: memory, cpu, pids, unified. Device rules and block devices are numbered differently there. */
+/* What a cgroup of the guest can hold: memory, cpu time, pids, unified. Processors, device rules and block devices are numbered differently there. */
 int specjson_resources(const struct oci_resources *r, struct strbuf *out) MUST_CHECK;
 
 #endif

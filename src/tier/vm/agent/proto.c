@@ -31,5 +31,5 @@ PB_DESC_LOCAL(route_desc, agent_route, PB_F(1, PB_STR, struct agent_route, dest)
 	PB_F(3, PB_STR, struct agent_route, source), PB_F(4, PB_U64, struct agent_route, scope), PB_F(5, PB_U64, struct agent_route, flags));
 PB_DESC_LOCAL(link_desc, agent_link, PB_F(1, PB_STR, struct agent_link, name), PB_F(2, PB_STR, struct agent_link, mac), PB_F(3, PB_U64, struct agent_link, mtu),
 	PB_R(4, PB_STR, struct agent_link, addresses), PB_RM(5, struct agent_link, routes, &route_desc));
-PB_DESC(agent_network_desc, agent_network, PB_RM(1, struct agent_network, links, &link_desc));
+PB_DESC(agent_network_desc, agent_network, PB_RM(1, struct agent_network, links, &link_desc), PB_R(2, PB_STR, struct agent_network, sysctls));
 PB_DESC(agent_io_desc, agent_io, PB_F(1, PB_U64, struct agent_io, kind), PB_F(2, PB_BYTES, struct agent_io, data), PB_F(3, PB_U64, struct agent_io, n));

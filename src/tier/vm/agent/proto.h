@@ -62,7 +62,7 @@ struct agent_text { struct pb_bytes text; }; /* a JSON document */
 /* One interface of the pod as the host saw it. Addresses as text with prefix length; routes in the order of insertion. */
 struct agent_route { const char *dest, *gateway, *source; uint64_t scope, flags; };
 struct agent_link { const char *name, *mac; uint64_t mtu; struct pb_list addresses; /* const char * */ struct pb_list routes; /* struct agent_route */ };
-struct agent_network { struct pb_list links; };
+struct agent_network { struct pb_list links; struct pb_list sysctls; /* const char *, "net.KEY=VALUE" */ };
 
 /* Attach opens a stream; both sides then send Io messages as ttrpc data frames. */
 enum agent_io_kind {
