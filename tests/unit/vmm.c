@@ -73,6 +73,7 @@ static void options(void **s)
 		{ "--memory=1", "32 to" }, { "--memory=64x", "not a number" }, { "--cpus=0", "1 to 64" }, { "--cpus=65", "1 to 64" }, { "--disk=3:ro", "FD:rw" },
 		{ "--disk=2", "descriptor" }, { "--disk=", "descriptor" }, { "--port=7", "NAME:FD" }, { "--port=:7", "NAME:FD" }, { "--mac=02:00:00:00:00:00", "no --tap" },
 	 { "--colour=red", "unknown option" }, { "--rng=1", "takes no value" }, { "--memory", "needs a value" }, { "--disk-rate=5", "no disk" },
+		{ "--fs=x", "NAME:FD" }, { "--vsock=2:0", "descriptor" }, { "--vsock-path=/x", "needs --vsock" }, { "--pmem=x", "descriptor" }, { "--balloon=1", "takes no value" },
 		{ "--uid=0", "1 to" }, { "--net-rate=5", "no --tap" }, { "--state=3", "come together" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {

@@ -1,4 +1,6 @@
-/* The host's directories: a FUSE mount whose requests a process of its own carries between /dev/fuse and a virtio-serial port. */
+/* The host's directories: by virtio-fs where the machine has it, else a FUSE mount whose requests a process of its own carries between /dev/fuse and a
+ * virtio-serial port. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -79,17 +81,26 @@ static NORETURN void carry(int fuse, int port)
 	}
 }
 
-int shares_mount(struct err *e)
+/* Asked first: the kernel complains on the console about a tag that it does not find. */
+static bool have_virtiofs(void)
 {
-	static bool done;
+	DIR *d = opendir("/sys/bus/virtio/drivers/virtiofs");
+	bool found = false;
+	for (struct dirent *ent; d && (ent = readdir(d));)
+		found |= str_has_prefix(ent->d_name, "virtio");
+	if (d)
+		closedir(d);
+	return found;
+}
+
+static int mount_port(struct err *e)
+{
 	char options[160];
-	if (done)
-		return 0;
 	_cleanup_close_ int port = boot_port(AGENT_FUSE_PORT, O_RDWR | O_NONBLOCK), fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (port < 0 || fuse < 0)
 		return err_sys(e, port < 0 ? port : errno, "shared directories: %s", port < 0 ? "port" : "/dev/fuse");
 	snprintf(options, sizeof options, "fd=%d,rootmode=40755,user_id=0,group_id=0,default_permissions,allow_other", fuse);
-	if ((mkdir(AGENT_SHARES, 0700) < 0 && errno != EEXIST) || mount("tierce", AGENT_SHARES, "fuse", MS_NODEV, options) < 0)
+	if (mount("tierce", AGENT_SHARES, "fuse", MS_NODEV, options) < 0)
 		return err_sys(e, errno, "mount the shared directories");
 	pid_t pid = fork();
 	if (pid < 0)
@@ -98,6 +109,21 @@ int shares_mount(struct err *e)
 		cloexec_from(3);
 		carry(fuse, port);
 	}
-	done = true;
 	return 0;
+}
+
+int shares_mount(struct err *e)
+{
+	static bool done;
+	if (done)
+		return 0;
+	if (mkdir(AGENT_SHARES, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, errno, "shared directories");
+	int r;
+	if (have_virtiofs())
+		r = mount(AGENT_FS_TAG, AGENT_SHARES, "virtiofs", MS_NODEV, NULL) < 0 ? err_sys(e, errno, "mount the shared directories") : 0;
+	else
+		r = mount_port(e);
+	done = r >= 0;
+	return r;
 }

@@ -8,6 +8,7 @@
 #define AGENT_SERVICE "tierce.agent.v1"
 #define AGENT_PORT "tierce.ctl"   /* name of the virtio-serial port */
 #define AGENT_FUSE_PORT "tierce.fuse"
+#define AGENT_FS_TAG "tierce" /* the same by virtio-fs, where the machine has that */
 #define AGENT_SHARES "/run/tierce.shares" /* where the guest mounts the host's directories */
 #define AGENT_POD_NS "/run/tierce.pod" /* has links to the namespaces of the first container: pid, ipc, uts ... */
 enum {

@@ -67,37 +67,60 @@ static int set_state(const struct parse *p) { return descriptor(p, p->value, &p-
 static int set_console(const struct parse *p) { return descriptor(p, p->value, &p->c->console); }
 static int set_control(const struct parse *p) { return descriptor(p, p->value, &p->c->control); }
 
-/* NAME:FD */
-static int set_port(const struct parse *p)
+/* NAME:FD; the name lives as long as the process. */
+static int named(const struct parse *p, const char **ret_name, int *ret_fd)
 {
 	const char *colon = strrchr(p->value, ':');
-	if (p->c->n_ports == CONFIG_PORTS_MAX)
-		return err_set(p->e, E2BIG, "more than %d ports", CONFIG_PORTS_MAX);
 	if (!colon || colon == p->value || colon - p->value > 31)
 		return bad(p, "NAME:FD");
-	char *name = strndup(p->value, (size_t)(colon - p->value)); /* lives as long as the process */
-	if (!name)
-		return err_set(p->e, ENOMEM, "configuration");
-	struct config_port *port = &p->c->ports[p->c->n_ports++];
-	port->name = name;
-	return descriptor(p, colon + 1, &port->fd);
+	*ret_name = strndup(p->value, (size_t)(colon - p->value));
+	return *ret_name ? descriptor(p, colon + 1, ret_fd) : err_set(p->e, ENOMEM, "configuration");
 }
 
+static int set_port(const struct parse *p)
+{
+	if (p->c->n_ports == CONFIG_PORTS_MAX)
+		return err_set(p->e, E2BIG, "more than %d ports", CONFIG_PORTS_MAX);
+	struct config_port *port = &p->c->ports[p->c->n_ports++];
+	return named(p, &port->name, &port->fd);
+}
+
+static int set_fs(const struct parse *p) { return named(p, &p->c->fs_tag, &p->c->fs); }
+
 /* FD[:rw] */
-static int set_disk(const struct parse *p)
+static int file(const struct parse *p, int *ret_fd, bool *ret_writable)
 {
 	char text[32];
 	size_t n = strcspn(p->value, ":");
-	if (p->c->n_disks == CONFIG_DISKS_MAX)
-		return err_set(p->e, E2BIG, "more than %d disks", CONFIG_DISKS_MAX);
 	if (n >= sizeof text || (p->value[n] && !streq(p->value + n, ":rw")))
 		return bad(p, "FD or FD:rw");
 	memcpy(text, p->value, n);
 	text[n] = 0;
-	struct config_disk *d = &p->c->disks[p->c->n_disks++];
-	d->writable = p->value[n] != 0;
-	return descriptor(p, text, &d->fd);
+	*ret_writable = p->value[n] != 0;
+	return descriptor(p, text, ret_fd);
 }
+
+static int set_disk(const struct parse *p)
+{
+	if (p->c->n_disks == CONFIG_DISKS_MAX)
+		return err_set(p->e, E2BIG, "more than %d disks", CONFIG_DISKS_MAX);
+	struct config_disk *d = &p->c->disks[p->c->n_disks++];
+	return file(p, &d->fd, &d->writable);
+}
+
+static int set_pmem(const struct parse *p) { return file(p, &p->c->pmem, &p->c->pmem_writable); }
+
+/* CID:FD */
+static int set_vsock(const struct parse *p)
+{
+	const char *cid = NULL;
+	int r = named(p, &cid, &p->c->vsock);
+	if (r < 0)
+		return r;
+	return parse_u64(cid, &p->c->vsock_cid) < 0 || p->c->vsock_cid < 3 ? bad(p, "CID:FD with a context identifier from 3 on") : 0;
+}
+
+static int set_vsock_path(const struct parse *p) { p->c->vsock_path = p->value; return 0; }
 
 /* Limits hold for the disk named before them. */
 static int set_disk_rate(const struct parse *p)
@@ -186,6 +209,10 @@ static const struct { const char *name, *value, *help; int (*set)(const struct p
 	{ "--net-rate", "BYTES", "limit of the interface before it in each direction, each second", set_net_rate },
 	{ "--balloon", NULL, "virtio-balloon; pages that the guest reports free go back to the host", set_balloon },
 	{ "--rng", NULL, "virtio-rng", set_rng },
+	{ "--fs", "TAG:FD", "virtio-fs whose FUSE server is at the other end of a stream socket", set_fs },
+	{ "--pmem", "FD[:rw]", "virtio-pmem over a file of whole 2 MiB; without :rw what the guest writes stays with the machine", set_pmem },
+	{ "--vsock", "CID:FD", "virtio-vsock; the host's programs connect to this listening unix socket", set_vsock },
+	{ "--vsock-path", "PATH", "the guest's connections to port P go to the unix socket PATH_P; not with --uid, whose root is empty", set_vsock_path },
 	{ "--uid", "N", "jail: this user, an empty root; namespaces are the caller's", set_uid },
 	{ "--show-filters", NULL, "print the host calls that each class of threads may make, and why", set_show_filters },
 	{ "--probe", NULL, "run a tiny guest: can /dev/kvm run one", set_probe },
@@ -224,6 +251,8 @@ static int whole(const struct vmm_config *c, struct err *e)
 		return err_set(e, EINVAL, "--memory-file and --state come together");
 	if (restore == (c->kernel >= 0))
 		return err_set(e, EINVAL, "either --kernel or a template's --memory-file and --state");
+	if (c->vsock_path && (!c->vsock_cid || c->jail))
+		return err_set(e, EINVAL, "--vsock-path needs --vsock, and goes without --uid");
 	if (restore && (c->initrd >= 0 || c->cmdline))
 		return err_set(e, EINVAL, "a template has its --initrd and --cmdline inside");
 	return 0;
@@ -231,7 +260,7 @@ static int whole(const struct vmm_config *c, struct err *e)
 
 int config_parse(int argc, char **argv, struct vmm_config *ret, struct err *e)
 {
-	struct vmm_config c = { .cpus = 1, .kernel = -EBADF, .initrd = -EBADF, .memory_file = -EBADF, .state = -EBADF, .console = -EBADF, .control = -EBADF };
+	struct vmm_config c = { .cpus = 1, .kernel = -EBADF, .initrd = -EBADF, .memory_file = -EBADF, .state = -EBADF, .console = -EBADF, .control = -EBADF, .fs = -EBADF, .vsock = -EBADF, .pmem = -EBADF };
 	for (int i = 1; i < argc; i++) {
 		int r = one(&c, argv[i], e);
 		if (r < 0)

@@ -29,6 +29,13 @@ struct vmm_config {
 	struct config_tap taps[CONFIG_TAPS_MAX];
 	unsigned n_taps;
 	bool balloon, rng;
+	const char *fs_tag;             /* NULL: no file system */
+	int fs;                         /* stream socket to its server */
+	uint64_t vsock_cid;             /* 0: none */
+	int vsock;                      /* listening unix socket */
+	const char *vsock_path;         /* NULL: only the host's programs connect */
+	int pmem;
+	bool pmem_writable;
 	bool jail;
 	uint32_t uid, gid;
 	bool show_filters, probe;

@@ -6,11 +6,12 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+#include "tier/vm/builtin/ram.h"
 #include "tier/vm/builtin/say.h"
 #include "tier/vm/virtio/devices.h"
 #include "tier/vm/virtio/mmio.h"
 
-enum { REFILL_MS = 1000 };
+enum { REFILL_MS = 1000, PMEM_KVM_SLOT = GUEST_REGIONS_MAX /* behind memory's */ };
 
 /* ---- what devices may ask ---- */
 
@@ -137,6 +138,27 @@ static int make_net(struct vmm *m, const struct config_tap *t, struct virtio_dev
 	return virtio_net_new(&m->virtio, m->n_slots, &o, ret, e);
 }
 
+static int make_fs(struct vmm *m, struct virtio_device **ret, struct err *e)
+{
+	struct virtio_fs_options o = { .tag = m->c->fs_tag, .channel_fd = m->c->fs };
+	return virtio_fs_new(&m->virtio, m->n_slots, &o, ret, e);
+}
+
+static int make_vsock(struct vmm *m, struct virtio_device **ret, struct err *e)
+{
+	struct virtio_vsock_options o = { .cid = m->c->vsock_cid, .listen_fd = m->c->vsock, .path = m->c->vsock_path };
+	return virtio_vsock_new(&m->virtio, m->n_slots, &o, ret, e);
+}
+
+static int make_pmem(struct vmm *m, struct virtio_device **ret, struct err *e)
+{
+	struct virtio_pmem_options o = { .fd = m->c->pmem };
+	int r = ram_map_file(&m->mem, m->c->pmem, m->c->pmem_writable, &o.gpa, &o.size, &m->pmem_at, e);
+	if (r >= 0)
+		r = kvm_map(&m->kvm, PMEM_KVM_SLOT, o.gpa, o.size, m->pmem_at, e);
+	return r < 0 ? r : virtio_pmem_new(&m->virtio, m->n_slots, &o, ret, e);
+}
+
 int devices_make(struct vmm *m, struct err *e)
 {
 	struct virtio_device *d;
@@ -161,5 +183,11 @@ int devices_make(struct vmm *m, struct err *e)
 		return err_wrap(e, r, "balloon");
 	if (m->c->rng && ((r = virtio_rng_new(&m->virtio, m->n_slots, NULL, &d, e)) < 0 || (r = add(m, d, e)) < 0))
 		return err_wrap(e, r, "random numbers");
+	if (m->c->fs_tag && ((r = make_fs(m, &d, e)) < 0 || (r = add(m, d, e)) < 0))
+		return err_wrap(e, r, "file system");
+	if (m->c->vsock_cid && ((r = make_vsock(m, &d, e)) < 0 || (r = add(m, d, e)) < 0))
+		return err_wrap(e, r, "vsock");
+	if (m->c->pmem >= 0 && ((r = make_pmem(m, &d, e)) < 0 || (r = add(m, d, e)) < 0))
+		return err_wrap(e, r, "persistent memory");
 	return 0;
 }

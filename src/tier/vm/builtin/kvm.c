@@ -40,15 +40,18 @@ int kvm_open(struct kvm *k, struct err *e)
 	return 0;
 }
 
+int kvm_map(const struct kvm *k, unsigned slot, uint64_t gpa, uint64_t size, void *at, struct err *e)
+{
+	struct kvm_userspace_memory_region r = { .slot = slot, .guest_phys_addr = gpa, .memory_size = size, .userspace_addr = (uint64_t)(uintptr_t)at };
+	return ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) < 0 ? err_sys(e, errno, "/dev/kvm: guest memory") : 0;
+}
+
 int kvm_memory(const struct kvm *k, const struct guest_mem *m, struct err *e)
 {
-	for (size_t i = 0; i < m->n; i++) {
-		struct kvm_userspace_memory_region r = { .slot = (uint32_t)i, .guest_phys_addr = m->region[i].gpa, .memory_size = m->region[i].size,
-			.userspace_addr = (uint64_t)(uintptr_t)m->region[i].host };
-		if (ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) < 0)
-			return err_sys(e, errno, "/dev/kvm: guest memory");
-	}
-	return 0;
+	int r = 0;
+	for (size_t i = 0; i < m->n && r >= 0; i++)
+		r = kvm_map(k, (unsigned)i, m->region[i].gpa, m->region[i].size, m->region[i].host, e);
+	return r;
 }
 
 int kvm_line(const struct kvm *k, unsigned line, struct err *e)

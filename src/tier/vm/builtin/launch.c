@@ -81,7 +81,7 @@ static void write_words(struct words *w, const struct machine_config *c, const c
 	word(w, "--console=%d", FD_CONSOLE);
 	word(w, "--control=%d", FD_CONTROL);
 	word(w, "--port=" AGENT_PORT ":%d", FD_CTL);
-	word(w, "--port=" AGENT_FUSE_PORT ":%d", FD_FUSE);
+	word(w, "--fs=" AGENT_FS_TAG ":%d", FD_FUSE);
 	word(w, "--disk=%d", FD_DISK);
 	word(w, "--balloon");
 	if (builtin_net()) {

@@ -10,6 +10,8 @@
 
 #include "tier/vm/builtin/layout.h"
 
+enum { FILE_ALIGN = 2 << 20 /* as Linux' driver of persistent memory wants it */ };
+
 int ram_map(uint64_t size, int fd, struct guest_mem *ret, struct err *e)
 {
 	struct stat st;
@@ -23,6 +25,24 @@ int ram_map(uint64_t size, int fd, struct guest_mem *ret, struct err *e)
 	madvise(p, size, MADV_DONTFORK);
 	uint64_t low = MIN(size, HOLE);
 	*ret = (struct guest_mem){ .region = { { 0, low, p }, { ABOVE_HOLE, size - low, p + low } }, .n = size > low ? 2 : 1 };
+	return 0;
+}
+
+int ram_map_file(const struct guest_mem *m, int fd, bool writable, uint64_t *ret_gpa, uint64_t *ret_size, uint8_t **ret, struct err *e)
+{
+	const struct guest_region *last = &m->region[m->n - 1];
+	uint64_t end = MAX(last->gpa + last->size, ABOVE_HOLE);
+	struct stat st;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= 0 || st.st_size % FILE_ALIGN)
+		return err_set(e, EINVAL, "not a file of whole 2 MiB");
+	void *p = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, (writable ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE, fd, 0);
+	if (p == MAP_FAILED)
+		return err_sys(e, errno, "map the file");
+	madvise(p, (size_t)st.st_size, MADV_DONTDUMP);
+	madvise(p, (size_t)st.st_size, MADV_DONTFORK);
+	*ret_gpa = (end + FILE_ALIGN - 1) & ~((uint64_t)FILE_ALIGN - 1);
+	*ret_size = (uint64_t)st.st_size;
+	*ret = p;
 	return 0;
 }
 

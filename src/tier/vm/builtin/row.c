@@ -15,7 +15,7 @@
 #include "tier/vm/probe.h"
 #include "tier/vm/templates.h"
 
-enum { LAYOUT = 2 /* raise when the machine's devices or the state's format change */, BOOT_MS = 180000, CALL_MS = 60000 };
+enum { LAYOUT = 3 /* raise when the machine's devices or the state's format change */, BOOT_MS = 180000, CALL_MS = 60000 };
 
 static int probe(struct err *e)
 {

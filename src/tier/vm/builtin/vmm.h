@@ -31,6 +31,7 @@ struct vmm {
 	struct vmm_slot slot[VMM_SLOTS_MAX];
 	unsigned n_slots;
 	struct virtio_device *balloon; /* NULL: none */
+	uint8_t *pmem_at;
 	int poke_fd;
 	_Atomic uint32_t poked;      /* bit per slot */
 	struct vcpu cpu[VMM_CPUS_MAX];

@@ -58,7 +58,7 @@ void virtio_config_changed(struct virtio_device *d)
 		raise_line(d, VIRTIO_MMIO_INT_CONFIG);
 }
 
-static void break_device(struct virtio_device *d, const char *who, const char *fmt, va_list ap)
+static void PRINTF(3, 0) break_device(struct virtio_device *d, const char *who, const char *fmt, va_list ap)
 {
 	char text[160], line[256];
 	if (d->broken)
