@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "base/str.h"
 #include "tier/sentry/abi/handlers.h"
 #include "tier/sentry/fs/pipe.h"
 #include "tier/sentry/fs/async.h"
@@ -166,10 +167,16 @@ long sys_pwritev(struct task *t, const uint64_t *a)
 	int64_t at = (int64_t)a[3];
 	return at < 0 ? -EINVAL : vector(t, a, true, &at, 0);
 }
+static size_t vector_len(struct task *t, const uint64_t *a)
+{
+	_cleanup_uio_ struct uio u = { 0 };
+	return uio_import(&u, t, a[1], a[2]) < 0 ? 0 : u.left;
+}
+
 static long vector2(struct task *t, const uint64_t *a, bool write)
 {
 	int64_t at = (int64_t)a[3];
-	if (a[5] & ~0x1full)
+	if (a[5] & ~0x1full && a[2] && vector_len(t, a))
 		return -EOPNOTSUPP;
 	if (at < -1)
 		return -EINVAL;
@@ -185,6 +192,8 @@ long sys_lseek(struct task *t, const uint64_t *a)
 		return -EBADF;
 	if ((unsigned)a[2] > SEEK_HOLE)
 		return -EINVAL;
+	if (f->stream && f->anon_name && str_has_prefix(f->anon_name, "anon_inode:") && !strstr(f->anon_name, "pidfd"))
+		return 0; /* noop_llseek() of event descriptors */
 	if (f->stream)
 		return -ESPIPE;
 	return f->ops && f->ops->llseek ? f->ops->llseek(t, f, (int64_t)a[1], (int)a[2]) : generic_llseek(t, f, (int64_t)a[1], (int)a[2]);
@@ -495,23 +504,48 @@ long sys_ftruncate(struct task *t, const uint64_t *a)
 	return set_size(t, &f->path, f->inode, (int64_t)a[1]);
 }
 
+/* Which modes go together: vfs_fallocate() of Linux. */
+static int fallocate_mode(int mode)
+{
+	enum { KEEP = FALLOC_FL_KEEP_SIZE, PUNCH = FALLOC_FL_PUNCH_HOLE, ZERO = FALLOC_FL_ZERO_RANGE, COLLAPSE = FALLOC_FL_COLLAPSE_RANGE, INSERT = FALLOC_FL_INSERT_RANGE,
+		UNSHARE = FALLOC_FL_UNSHARE_RANGE };
+	if (mode & ~(KEEP | PUNCH | ZERO | COLLAPSE | INSERT | UNSHARE) || (mode & (PUNCH | ZERO)) == (PUNCH | ZERO) || ((mode & PUNCH) && !(mode & KEEP)))
+		return -EOPNOTSUPP;
+	if (((mode & COLLAPSE) && mode != COLLAPSE) || ((mode & INSERT) && mode != INSERT) || ((mode & UNSHARE) && mode & ~(UNSHARE | KEEP)))
+		return -EINVAL;
+	return 0;
+}
+
 long sys_fallocate(struct task *t, const uint64_t *a)
 {
 	struct file *f = fd_file(t, (int)a[0]);
 	int64_t off = (int64_t)a[2], len = (int64_t)a[3], end;
-	if (!f || !f->can_write)
+	int mode = (int)a[1], rc;
+	if (!f)
 		return -EBADF;
 	if (off < 0 || len <= 0)
 		return -EINVAL;
-	if (__builtin_add_overflow(off, len, &end))
-		return -EFBIG;
-	if (f->stream)
+	if ((rc = fallocate_mode(mode)) < 0)
+		return rc;
+	if (!f->can_write)
+		return -EBADF;
+	if (S_ISFIFO(f->inode->mode))
 		return -ESPIPE;
 	if (is_dir(f->inode))
 		return -EISDIR;
 	if (!is_reg(f->inode))
 		return -ENODEV;
-	return f->ops && f->ops->fallocate ? f->ops->fallocate(t, f, (int)a[1], off, len) : -EOPNOTSUPP;
+	if (__builtin_add_overflow(off, len, &end))
+		return -EFBIG;
+	uint64_t limit = t->proc->rlim[RLIMIT_FSIZE].rlim_cur;
+	if (!(mode & FALLOC_FL_KEEP_SIZE) && limit != RLIM_INFINITY && (uint64_t)end > limit) {
+		send_signal_task(t, SIGXFSZ, NULL);
+		return -EFBIG;
+	}
+	long r = f->ops && f->ops->fallocate ? f->ops->fallocate(t, f, mode, off, len) : -EOPNOTSUPP;
+	if (!r)
+		file_event(&f->path, f->inode, 2 /* IN_MODIFY */);
+	return r;
 }
 
 static long sync_file(struct task *t, int fd, bool data)

@@ -368,8 +368,9 @@ static long do_readlink(struct task *t, int dirfd, uint64_t name, uint64_t buf, 
 	if (rc)
 		return rc;
 	struct inode *i = p.d->inode;
+	char c;
 	if (!is_lnk(i))
-		return dirfd != AT_FDCWD && name ? -EINVAL : -EINVAL;
+		return copyin(t, &c, name, 1) == 0 && !c ? -ENOENT : -EINVAL; /* "" means a descriptor of a link itself */
 	ssize_t n = i->ops && i->ops->readlink ? i->ops->readlink(t, i, text, sizeof(text)) : -EINVAL;
 	if (n < 0)
 		return n;

@@ -262,12 +262,14 @@ long sys_copy_file_range(struct task *t, const uint64_t *a)
 	size_t len = MIN(a[4], UIO_MAX_RW), done = 0;
 	if (a[5])
 		return -EINVAL;
-	if (!in || !out || !in->can_read || !out->can_write || (out->flags & O_APPEND))
+	if (!in || !out)
 		return -EBADF;
 	if (is_dir(in->inode) || is_dir(out->inode))
 		return -EISDIR;
 	if (!is_reg(in->inode) || !is_reg(out->inode))
 		return -EINVAL;
+	if (!in->can_read || !out->can_write || (out->flags & O_APPEND))
+		return -EBADF;
 	if (!buf)
 		return -ENOMEM;
 	int64_t ipos = in->pos, opos = out->pos;

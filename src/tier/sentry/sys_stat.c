@@ -70,11 +70,9 @@ static int put_stat(struct task *t, struct inode *i, uint64_t out)
 
 static long do_stat(struct task *t, int dirfd, uint64_t name, uint64_t out, int flags)
 {
-	_cleanup_where_ struct where w;
-	if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT)) {
-		w = (struct where){ PATH_NONE, NULL };
+	_cleanup_where_ struct where w = { PATH_NONE, NULL };
+	if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT))
 		return -EINVAL;
-	}
 	int rc = locate(t, dirfd, name, flags, &w);
 	return rc ? rc : put_stat(t, w.i, out);
 }
@@ -176,7 +174,7 @@ static long change(struct task *t, struct where *w, struct iattr *a)
 
 static long do_chmod(struct task *t, int dirfd, uint64_t name, uint32_t mode, int flags)
 {
-	_cleanup_where_ struct where w;
+	_cleanup_where_ struct where w = { PATH_NONE, NULL };
 	struct iattr at = { .valid = ATTR_MODE, .mode = mode & 07777 };
 	int rc = locate(t, dirfd, name, flags, &w);
 	if (rc)
@@ -203,7 +201,7 @@ static int of_fd(struct task *t, int fd, struct where *w)
 
 long sys_fchmod(struct task *t, const uint64_t *a)
 {
-	_cleanup_where_ struct where w;
+	_cleanup_where_ struct where w = { PATH_NONE, NULL };
 	struct iattr at = { .valid = ATTR_MODE, .mode = (uint32_t)a[1] & 07777 };
 	int rc = of_fd(t, (int)a[0], &w);
 	return rc ? rc : change(t, &w, &at);
@@ -236,7 +234,7 @@ long sys_lchown(struct task *t, const uint64_t *a) { return do_chown(t, AT_FDCWD
 long sys_fchownat(struct task *t, const uint64_t *a) { return do_chown(t, (int)a[0], a[1], a[2], a[3], (int)a[4]); }
 long sys_fchown(struct task *t, const uint64_t *a)
 {
-	_cleanup_where_ struct where w;
+	_cleanup_where_ struct where w = { PATH_NONE, NULL };
 	struct iattr at;
 	int rc = of_fd(t, (int)a[0], &w);
 	if (!rc)

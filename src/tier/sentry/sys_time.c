@@ -158,7 +158,7 @@ long sys_clock_nanosleep(struct task *t, const uint64_t *a)
 	int64_t ns, now;
 	if (id == CLOCK_THREAD_CPUTIME_ID || (id >= 0 && id != CLOCK_REALTIME && id != CLOCK_MONOTONIC && id != CLOCK_BOOTTIME && id != CLOCK_TAI &&
 	    id != CLOCK_PROCESS_CPUTIME_ID && id != CLOCK_REALTIME_ALARM && id != CLOCK_BOOTTIME_ALARM))
-		return id >= 0 && id <= CLOCK_TAI && id != 10 && id != CLOCK_THREAD_CPUTIME_ID ? -EOPNOTSUPP : -EINVAL;
+		return id >= 0 && id <= CLOCK_TAI && id != 10 ? -EOPNOTSUPP : -EINVAL;
 	int rc = copyin_ts(t, a[2], &ns);
 	if (rc)
 		return rc;

@@ -50,6 +50,8 @@ static int get_name(struct task *t, uint64_t addr, char name[XATTR_NAME + 1])
 /* Rules of namespaces (xattr(7)) before the file system is asked. */
 static int may(struct task *t, struct inode *i, const char *name, bool write)
 {
+	if (!strcmp(name, "user.") || !strcmp(name, "trusted.") || !strcmp(name, "security."))
+		return -EINVAL;
 	if (strncmp(name, "user.", 5) == 0) {
 		if (!is_reg(i) && !is_dir(i))
 			return write ? -EPERM : -ENODATA;

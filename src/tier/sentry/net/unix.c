@@ -252,7 +252,7 @@ static ssize_t u_recv(struct task *t, struct sock *s, struct file *f, struct sms
 	int64_t deadline = 0;
 	size_t total = 0;
 	if (m->flags & MSG_OOB)
-		return -EOPNOTSUPP;
+		return unix_of(s)->type == SOCK_STREAM ? -EINVAL : -EOPNOTSUPP;
 	if (u->type != SOCK_DGRAM && (!u->connected || u->listening))
 		return u->type == SOCK_STREAM ? -EINVAL : -ENOTCONN;
 	if (u->type == SOCK_STREAM && !m->u->left)
@@ -345,15 +345,33 @@ static unsigned u_poll(struct sock *s, struct poll_table *pt)
 
 static int u_setopt(struct task *t, struct sock *s, int level, int name, const void *val, socklen_t len)
 {
-	(void)t, (void)val, (void)len;
+	struct unix_sock *u = unix_of(s);
+	int v = len >= 4 ? *(const int *)val : 0;
 	if (level != SOL_SOCKET)
 		return -EOPNOTSUPP;
+	if (len < sizeof(int))
+		return -EINVAL;
 	switch (name) {
-	case SO_SNDBUF: case SO_RCVBUF: case SO_REUSEADDR: case SO_KEEPALIVE: case SO_PRIORITY: case SO_LINGER: case SO_BROADCAST: case SO_TIMESTAMP:
-	case SO_SNDBUFFORCE: case SO_RCVBUFFORCE: case SO_OOBINLINE: case SO_PASSSEC: case SO_REUSEPORT:
+	case SO_SNDBUFFORCE: case SO_RCVBUFFORCE:
+		if (!capable(t, CAP_NET_ADMIN))
+			return -EPERM;
+		/* fall through */
+	case SO_SNDBUF: case SO_RCVBUF: { /* socket(7): doubled; net.core.[rw]mem_max and the minimum that Linux takes */
+		bool snd = name == SO_SNDBUF || name == SO_SNDBUFFORCE, force = name == SO_SNDBUFFORCE || name == SO_RCVBUFFORCE;
+		unsigned n = force ? (unsigned)(v < 0 ? 0 : v) : MIN((unsigned)v, (unsigned)RCVBUF);
+		*(snd ? &u->sndbuf : &u->rcvbuf) = MAX((int)MIN(n, (unsigned)INT32_MAX / 2) * 2, snd ? 4608 : 2304);
 		return 0;
+	}
+	case SO_REUSEADDR: u->flags = v ? u->flags | UNIX_REUSE : u->flags & ~UNIX_REUSE; return 0;
+	case SO_KEEPALIVE: u->flags = v ? u->flags | UNIX_KEEP : u->flags & ~UNIX_KEEP; return 0;
+	case SO_LINGER:
+		if (len < 8)
+			return -EINVAL;
+		memcpy(u->linger, val, 8);
+		return 0;
+	case SO_PRIORITY: case SO_BROADCAST: case SO_TIMESTAMP: case SO_OOBINLINE: case SO_PASSSEC: case SO_REUSEPORT:
+		return 0; /* nothing that a unix socket would do differently */
 	default:
-		(void)s;
 		return -ENOPROTOOPT;
 	}
 }
@@ -373,10 +391,16 @@ static int u_getopt(struct task *t, struct sock *s, int level, int name, void *v
 		return 0;
 	}
 	case SO_ERROR: v = u->error; unix_of(s)->error = 0; break;
-	case SO_SNDBUF: case SO_RCVBUF: v = RCVBUF; break;
+	case SO_SNDBUF: v = u->sndbuf ? u->sndbuf : RCVBUF; break;
+	case SO_RCVBUF: v = u->rcvbuf ? u->rcvbuf : RCVBUF; break;
 	case SO_ACCEPTCONN: v = u->listening; break;
-	case SO_REUSEADDR: case SO_KEEPALIVE: case SO_PRIORITY: case SO_BROADCAST: case SO_OOBINLINE: v = 0; break;
-	case SO_LINGER: memset(val, 0, 8); *len = MIN(*len, 8u); return 0;
+	case SO_REUSEADDR: v = !!(u->flags & UNIX_REUSE); break;
+	case SO_KEEPALIVE: v = !!(u->flags & UNIX_KEEP); break;
+	case SO_PRIORITY: case SO_BROADCAST: case SO_OOBINLINE: v = 0; break;
+	case SO_LINGER:
+		*len = MIN(*len, 8u);
+		memcpy(val, u->linger, *len);
+		return 0;
 	default: return -ENOPROTOOPT;
 	}
 	*len = MIN(*len, (socklen_t)4);

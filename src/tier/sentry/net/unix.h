@@ -17,6 +17,7 @@ struct packet {
 	uint8_t data[];
 };
 
+enum { UNIX_REUSE = 1, UNIX_KEEP = 2 };
 struct unix_sock {
 	unsigned refs;
 	struct sock *s;             /* NULL once closed */
@@ -28,6 +29,8 @@ struct unix_sock {
 	unsigned n_backlog, backlog_max;
 	bool listening, connected, rd_shut, wr_shut, peer_closed;
 	int error;
+	int sndbuf, rcvbuf, linger[2]; /* socket options; the queue's bound is RCVBUF */
+	unsigned flags;             /* UNIX_REUSE ... */
 	struct sockaddr_un name;
 	socklen_t name_len;
 	struct inode *inode;        /* bound by path */

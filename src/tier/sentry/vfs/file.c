@@ -370,7 +370,7 @@ int64_t generic_llseek(struct task *t, struct file *f, int64_t off, int whence)
 	case SEEK_SET: break;
 	case SEEK_CUR:
 		if (__builtin_add_overflow(off, f->pos, &off))
-			return -EOVERFLOW;
+			return -EINVAL;
 		break;
 	case SEEK_END:
 	case SEEK_DATA:
@@ -379,7 +379,7 @@ int64_t generic_llseek(struct task *t, struct file *f, int64_t off, int whence)
 			return rc;
 		if (whence == SEEK_END) {
 			if (__builtin_add_overflow(off, (int64_t)st.size, &off))
-				return -EOVERFLOW;
+				return -EINVAL;
 			break;
 		}
 		if (off < 0 || off >= (int64_t)st.size)

@@ -258,6 +258,8 @@ long sys_flock(struct task *t, const uint64_t *a)
 	int op = (int)a[1] & ~LOCK_NB;
 	if (!f)
 		return -EBADF;
+	if ((int)a[1] & 32 /* LOCK_MAND: taken and ignored since 5.5 */)
+		return 0;
 	if (op != LOCK_SH && op != LOCK_EX && op != LOCK_UN)
 		return -EINVAL;
 	if (op == LOCK_UN) {
