@@ -77,6 +77,7 @@ void mm_put(struct mm *m)
 	for (unsigned i = 0; i < m->n; i++)
 		vma_drop(&m->v[i]);
 	free(m->v);
+	aio_mm_gone(m);
 	patch_free(m);
 	if (m->exe)
 		file_put(m->exe);

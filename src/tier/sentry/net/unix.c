@@ -359,7 +359,8 @@ static int u_setopt(struct task *t, struct sock *s, int level, int name, const v
 	case SO_SNDBUF: case SO_RCVBUF: { /* socket(7): doubled; net.core.[rw]mem_max and the minimum that Linux takes */
 		bool snd = name == SO_SNDBUF || name == SO_SNDBUFFORCE, force = name == SO_SNDBUFFORCE || name == SO_RCVBUFFORCE;
 		unsigned n = force ? (unsigned)(v < 0 ? 0 : v) : MIN((unsigned)v, (unsigned)RCVBUF);
-		*(snd ? &u->sndbuf : &u->rcvbuf) = MAX((int)MIN(n, (unsigned)INT32_MAX / 2) * 2, snd ? 4608 : 2304);
+		n = n > INT32_MAX / 2 ? INT32_MAX / 2 : n;
+		*(snd ? &u->sndbuf : &u->rcvbuf) = MAX((int)n * 2, snd ? 4608 : 2304);
 		return 0;
 	}
 	case SO_REUSEADDR: u->flags = v ? u->flags | UNIX_REUSE : u->flags & ~UNIX_REUSE; return 0;

@@ -25,6 +25,8 @@ unsigned seccomp_count(const struct seccomp_filter *f);
 long seccomp_prctl(struct task *t, uint64_t mode, uint64_t prog);
 void ipc_task_exit(struct task *t, bool last);     /* sys_sem.c: semaphore undo */
 void sem_undo_now(struct task *t);
+struct mm;
+void aio_mm_gone(struct mm *m);                    /* sys_aio.c */
 struct shm_segment;
 void shm_attached(struct shm_segment *s);          /* sys_shm.c */
 void shm_detached(struct shm_segment *s);
