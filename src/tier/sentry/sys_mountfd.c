@@ -90,7 +90,7 @@ long sys_move_mount(struct task *t, const uint64_t *a)
 	if (!mount_ours(t, to.mnt) || from.d != f->tree->root->root)
 		return -EINVAL;
 	if (is_dir(from.d->inode) != is_dir(to.d->inode))
-		return -ENOTDIR;
+		return -EINVAL;
 	return mount_graft(TAKE(f->tree), &to);
 }
 
@@ -101,7 +101,7 @@ struct fscontext {
 	struct strbuf data;
 	bool rdonly, mounted;
 	struct super *sb;     /* created */
-	struct path picked;   /* fspick: what is reconfigured */
+	bool picked;          /* fspick: sb is there already, and reconfigured */
 };
 
 static void context_release(struct file *f)
@@ -109,7 +109,6 @@ static void context_release(struct file *f)
 	struct fscontext *c = f->priv;
 	if (c->sb)
 		super_put(c->sb);
-	path_put(&c->picked);
 	strbuf_free(&c->data);
 	free(c->source);
 	free(c);
@@ -161,13 +160,16 @@ long sys_fspick(struct task *t, const uint64_t *a)
 	if (rc)
 		return rc;
 	struct fscontext *c = p.d == p.mnt->root ? calloc(1, sizeof(*c)) : NULL;
-	if (!c) {
-		rc = p.d == p.mnt->root ? -ENOMEM : -EINVAL;
-		path_put(&p);
-		return rc;
+	rc = p.d == p.mnt->root ? -ENOMEM : -EINVAL;
+	if (c) { /* the file system is held, not the mount */
+		c->picked = true;
+		c->sb = p.mnt->sb;
+		c->sb->refs++;
+		c->rdonly = c->sb->flags & SUPER_RDONLY;
 	}
-	c->picked = p;
-	c->rdonly = p.mnt->flags & RDONLY;
+	path_put(&p);
+	if (!c)
+		return rc;
 	return context_fd(t, c, flags & FSPICK_CLOEXEC);
 }
 
@@ -197,7 +199,7 @@ static int add_option(struct fscontext *c, const char *key, const char *value)
 static int create(struct task *t, struct fscontext *c)
 {
 	int rc = 0;
-	if (c->sb || c->picked.d)
+	if (c->sb)
 		return -EBUSY;
 	c->sb = fs_make(t, c->type, strbuf_str(&c->data), &rc);
 	return c->sb ? 0 : rc;
@@ -205,14 +207,14 @@ static int create(struct task *t, struct fscontext *c)
 
 static int reconfigure(struct task *t, struct fscontext *c)
 {
-	if (!c->picked.d && !c->sb)
+	if (!c->sb)
 		return -EINVAL;
 	if (!capable(t, CAP_SYS_ADMIN))
 		return -EPERM;
-	if (!c->picked.d)
-		return fs_reconfigure(c->sb, strbuf_str(&c->data));
-	int rc = fs_reconfigure(c->picked.mnt->sb, strbuf_str(&c->data));
-	return rc ? rc : mount_change_flags(c->picked.mnt, c->rdonly ? RDONLY : 0, RDONLY);
+	int rc = fs_reconfigure(c->sb, strbuf_str(&c->data));
+	if (!rc)
+		c->sb->flags = c->rdonly ? c->sb->flags | SUPER_RDONLY : c->sb->flags & ~(unsigned)SUPER_RDONLY;
+	return rc;
 }
 
 long sys_fsconfig(struct task *t, const uint64_t *a)
@@ -261,8 +263,8 @@ long sys_fsconfig(struct task *t, const uint64_t *a)
 	if (n < 0)
 		return n;
 	switch (cmd) {
-	case FSCONFIG_SET_FLAG: return c->sb ? -EBUSY : add_option(c, key, NULL);
-	case FSCONFIG_SET_STRING: return c->sb ? -EBUSY : add_option(c, key, value);
+	case FSCONFIG_SET_FLAG: return c->sb && !c->picked ? -EBUSY : add_option(c, key, NULL);
+	case FSCONFIG_SET_STRING: return c->sb && !c->picked ? -EBUSY : add_option(c, key, value);
 	case FSCONFIG_CMD_CREATE: return create(t, c);
 	case FSCONFIG_CMD_RECONFIGURE: return reconfigure(t, c);
 	default: return -EINVAL; /* no file system here takes binaries, paths or descriptors */
@@ -304,7 +306,7 @@ long sys_fsmount(struct task *t, const uint64_t *a)
 	if (!fd_file(t, (int)a[0]))
 		return -EBADF;
 	struct fscontext *c = context_of(t, (int)a[0]);
-	if (!c || !c->sb || c->mounted)
+	if (!c || !c->sb || c->picked || c->mounted)
 		return c && c->mounted ? -EBUSY : -EINVAL;
 	if (c->rdonly)
 		flags |= RDONLY;

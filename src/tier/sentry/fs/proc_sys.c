@@ -8,6 +8,7 @@
 
 #include "tier/sentry/fs/procfs.h"
 #include "tier/sentry/ipc.h"
+#include "tier/sentry/net/socket.h"
 #include "tier/sentry/task/exit.h"
 #include "tier/sentry/task/ns.h"
 
@@ -248,10 +249,11 @@ NET(snmp)
 NET(netstat)
 NET(sockstat)
 NET(ipv6_route)
+SHOW(show_net_unix) { (void)c; return unix_list(b); }
 const struct proc_entry proc_net_entries[] = { F("arp", show_net_arp), F("dev", show_net_dev), F("if_inet6", show_net_if_inet6), F("ipv6_route", show_net_ipv6_route),
 	F("netstat", show_net_netstat), F("packet", show_empty), F("raw", show_empty), F("route", show_net_route), F("snmp", show_net_snmp),
 	F("sockstat", show_net_sockstat), F("tcp", show_net_tcp), F("tcp6", show_net_tcp6), F("udp", show_net_udp), F("udp6", show_net_udp6),
-	F("unix", show_empty), { 0 } };
+	F("unix", show_net_unix), { 0 } };
 
 static ssize_t text_self(const struct proc_ctx *c, char *buf, size_t size) { return snprintf(buf, size, "%d", c->reader->proc->pid); }
 static ssize_t text_thread(const struct proc_ctx *c, char *buf, size_t size) { return snprintf(buf, size, "%d/task/%d", c->reader->proc->pid, c->reader->tid); }

@@ -252,9 +252,23 @@ static int show_never(const struct proc_ctx *c, struct strbuf *b) { (void)c; ret
 static int show_hpage(const struct proc_ctx *c, struct strbuf *b) { (void)c; return strbuf_puts(b, "2097152\n"); }
 #define F(n, fn) { n, S_IFREG | 0444, .show = fn }
 #define D(n, c) { n, S_IFDIR | 0555, .children = c }
-static const struct proc_entry sys_cpu[] = { F("online", show_cpus), F("possible", show_cpus), F("present", show_cpus), { 0 } };
-static const struct proc_entry sys_node0[] = { F("cpulist", show_cpus), { 0 } };
 static int show_zero(const struct proc_ctx *c, struct strbuf *b) { (void)c; return strbuf_puts(b, "0\n"); }
+static int show_last_cpu(const struct proc_ctx *c, struct strbuf *b) { (void)c; return strbuf_printf(b, "%u\n", K.n_cpus - 1); }
+static const struct proc_entry sys_topology[] = { F("core_siblings_list", show_cpus), F("package_cpus_list", show_cpus), F("physical_package_id", show_zero), { 0 } };
+static const struct proc_entry sys_one_cpu[] = { D("topology", sys_topology), { 0 } };
+enum { SYS_CPUS = 1024 };
+static struct proc_entry sys_cpu[SYS_CPUS + 5] = { F("kernel_max", show_last_cpu), F("online", show_cpus), F("possible", show_cpus), F("present", show_cpus), { 0 } };
+
+/* One directory for each processor, behind the fixed names. */
+static void add_cpus(void)
+{
+	static char names[SYS_CPUS][12];
+	for (unsigned i = 0; i < K.n_cpus && i < SYS_CPUS; i++) {
+		snprintf(names[i], sizeof(names[i]), "cpu%u", i);
+		sys_cpu[4 + i] = (struct proc_entry)D(names[i], sys_one_cpu);
+	}
+}
+static const struct proc_entry sys_node0[] = { F("cpulist", show_cpus), { 0 } };
 static const struct proc_entry sys_node[] = { F("online", show_zero), F("possible", show_zero), D("node0", sys_node0), { 0 } };
 static const struct proc_entry sys_system[] = { D("cpu", sys_cpu), D("node", sys_node), { 0 } };
 static const struct proc_entry sys_devices[] = { D("system", sys_system), { 0 } };
@@ -267,4 +281,8 @@ static const struct proc_entry sys_class[] = { D("net", none), { 0 } };
 static const struct proc_entry sys_top[] = { D("block", none), D("bus", none), D("class", sys_class), D("dev", none), D("devices", sys_devices),
 	D("firmware", none), D("fs", sys_fs), D("kernel", sys_kernel), D("module", none), D("power", none), { 0 } };
 static const struct proc_entry sys_root = D("/", sys_top);
-struct super *sysfs_mount(void) { return mount_tree("sysfs", &sys_root); }
+struct super *sysfs_mount(void)
+{
+	add_cpus();
+	return mount_tree("sysfs", &sys_root);
+}

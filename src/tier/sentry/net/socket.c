@@ -32,6 +32,7 @@ struct file *sock_file(struct task *t, struct sock *s, unsigned flags)
 		free(s);
 		return NULL;
 	}
+	s->ino = i->ino;
 	i->uid = t->cred->fsuid;
 	i->gid = t->cred->fsgid;
 	snprintf(name, sizeof(name), "socket:[%llu]", (unsigned long long)i->ino);

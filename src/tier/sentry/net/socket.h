@@ -48,6 +48,7 @@ struct sock {
 	struct waitq wq;
 	int64_t rcvtimeo, sndtimeo; /* ns, 0: none */
 	bool passcred;
+	uint64_t ino;               /* of its file */
 	void *priv;
 };
 
@@ -58,6 +59,8 @@ struct sock *file_sock(struct file *f); /* NULL: no socket */
 /* Sleep on s->wq, with the direction's timeout: 0 look again, -EAGAIN (timeout or O_NONBLOCK/MSG_DONTWAIT), -ERESTARTSYS. deadline is kept by the caller, 0 at first. */
 int sock_wait(struct task *t, struct sock *s, struct file *f, unsigned msg_flags, bool send, int64_t *deadline);
 
+struct strbuf;
+int unix_list(struct strbuf *b); /* /proc/net/unix */
 int unix_socket(struct task *t, int type, int protocol, struct sock **ret);
 int unix_pair(struct task *t, int type, struct sock *ret[2]);
 int host_socket(struct task *t, int domain, int type, int protocol, struct sock **ret);

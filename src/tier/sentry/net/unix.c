@@ -6,11 +6,13 @@
 #include <sys/ioctl.h>
 #include <sys/un.h>
 
+#include "base/str.h"
 #include "tier/sentry/net/unix.h"
 #include "tier/sentry/task/task.h"
 
 enum { RCVBUF = 212992, PACKET_OVERHEAD = 256, BACKLOG_MAX = 4096, FLIGHT_MAX = 16384 /* descriptors in flight in all queues */ };
 static unsigned in_flight;
+static struct list every = LIST_INIT(every);
 
 static const struct sock_ops unix_ops;
 struct unix_sock *unix_of(struct sock *s) { return s->priv; }
@@ -29,6 +31,7 @@ struct unix_sock *unix_new(struct task *t, int type)
 	list_init(&u->abstract);
 	waitq_init(&u->own_wq);
 	u->wq = &u->own_wq;
+	list_add_tail(&every, &u->every);
 	return u;
 }
 
@@ -45,7 +48,28 @@ void unix_put(struct unix_sock *u)
 {
 	if (!u || --u->refs)
 		return;
+	list_del(&u->every);
 	free(u);
+}
+
+/* /proc/net/unix (proc(5)). An abstract name begins with '@'; further NULs in it are shown so too. */
+int unix_list(struct strbuf *b)
+{
+	struct unix_sock *u;
+	strbuf_puts(b, "Num       RefCount Protocol Flags    Type St Inode Path\n");
+	list_for_each(u, &every, every) {
+		unsigned state = u->connected ? 3 /* SS_CONNECTED */ : 1;
+		uint64_t ino = u->s ? u->s->ino : 0;
+		size_t n = u->name_len > offsetof(struct sockaddr_un, sun_path) ? u->name_len - offsetof(struct sockaddr_un, sun_path) : 0;
+		strbuf_printf(b, "%016x: %08X %08X %08X %04X %02X %5llu", 0, u->refs + 1, 0, u->listening ? 0x10000 : 0, u->type, state, (unsigned long long)ino);
+		if (n)
+			strbuf_putc(b, ' ');
+		bool path = n && u->name.sun_path[0];
+		for (size_t i = 0; i < n && !(path && !u->name.sun_path[i]); i++)
+			strbuf_putc(b, u->name.sun_path[i] ? u->name.sun_path[i] : '@');
+		strbuf_putc(b, '\n');
+	}
+	return b->failed ? -ENOMEM : 0;
 }
 
 void unix_wake(struct unix_sock *u, unsigned ev) { waitq_wake(u->wq, ev); }

@@ -20,6 +20,7 @@ struct packet {
 enum { UNIX_REUSE = 1, UNIX_KEEP = 2 };
 struct unix_sock {
 	unsigned refs;
+	struct list every;          /* all of them: /proc/net/unix */
 	struct sock *s;             /* NULL once closed */
 	int type;
 	struct unix_sock *peer;     /* referenced */

@@ -88,7 +88,7 @@ static int share(struct task *t, struct task *n, const struct clone_args_k *c)
 	n->timer_slack = t->timer_slack;
 	if (t->affinity && (n->affinity = malloc(sizeof(*n->affinity))))
 		*n->affinity = *t->affinity;
-	if (!t->sched_reset_on_fork) {
+	if (!t->sched_reset_on_fork || (t->sched_policy != SCHED_FIFO && t->sched_policy != SCHED_RR)) { /* sched(7) */
 		n->sched_policy = t->sched_policy;
 		n->sched_prio = t->sched_prio;
 	}

@@ -350,7 +350,8 @@ static void default_action(struct task *t, int sig)
 	if (p == K.init && !(t->forced & SIG_BIT(sig)) && !p->outside_signal)
 		return;
 	bool core = DEFAULT_CORE & SIG_BIT(sig);
-	process_kill(p, sig | (core && p->rlim[RLIMIT_CORE].rlim_cur ? 0 : 0));
+	/* the status says that a core was dumped where Linux would have tried; the file itself is not written */
+	process_kill(p, sig | (core && p->dumpable && p->rlim[RLIMIT_CORE].rlim_cur >= 4096 ? 0x80 : 0));
 }
 
 static const char *signal_note(int sig, char buf[32])
