@@ -98,6 +98,27 @@ static void arguments(void)
 	SHOW(lseek(0, ENOTDIR - 1, SEEK_SET));
 }
 
+/* A call site that was used often before the filter came, and a call that may be answered without the kernel's help. */
+static long hot(long nr) { return syscall(nr); }
+static void after_use(void)
+{
+	struct sigaction sa = { .sa_sigaction = on_sys, .sa_flags = SA_SIGINFO };
+	for (int i = 0; i < 200; i++) {
+		hot(SYS_getppid);
+		hot(SYS_getpid);
+	}
+	on_call(SYS_getpid, SECCOMP_RET_ERRNO | EXDEV);
+	for (int i = 0; i < 3; i++)
+		SHOW(hot(SYS_getpid));
+	sigaction(SIGSYS, &sa, NULL);
+	on_call(SYS_getppid, SECCOMP_RET_TRAP | 9);
+	got_nr = 0;
+	SHOW(hot(SYS_getppid) == SYS_getppid);
+	printf("nr %d errno %d\n", got_nr == SYS_getppid, got_errno);
+	on_call(SYS_getuid, SECCOMP_RET_KILL_PROCESS);
+	hot(SYS_getuid);
+}
+
 static int go;
 static void *other(void *p)
 {
@@ -155,6 +176,7 @@ int main(void)
 	in_child("trap", trapped);
 	in_child("trap, no handler", trapped_default);
 	in_child("arguments", arguments);
+	in_child("hot call site", after_use);
 	in_child("tsync", tsync);
 	return 0;
 }
