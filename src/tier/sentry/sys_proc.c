@@ -67,6 +67,13 @@ long sys_clone3(struct task *t, const uint64_t *a)
 		return -EINVAL;
 	if (copyin(t, &g, a[0], MIN(a[1], (uint64_t)sizeof(g))) < 0)
 		return -EFAULT;
+	for (uint64_t i = sizeof(g); i < a[1]; i++) { /* what a newer kernel would know must not be asked for */
+		uint8_t more;
+		if (copyin(t, &more, a[0] + i, 1) < 0)
+			return -EFAULT;
+		if (more)
+			return -E2BIG;
+	}
 	if (g.flags & ~0x3ffffff00ull || g.exit_signal > NSIG_ || (g.flags & (CLONE_THREAD | CLONE_PARENT) && g.exit_signal) || !g.stack != !g.stack_size)
 		return -EINVAL;
 	if (g.set_tid_size)

@@ -25,7 +25,7 @@ static void go(struct walk *w, struct path p) /* takes p */
 
 static int to_root(struct walk *w)
 {
-	if (w->flags & WALK_BENEATH)
+	if ((w->flags & WALK_BENEATH) || ((w->flags & WALK_NO_XDEV) && w->root.mnt != w->cur.mnt))
 		return -EXDEV;
 	go(w, path_copy(&w->root));
 	return 0;
@@ -49,6 +49,10 @@ static int follow(struct walk *w, const struct path *p, const char *rest)
 		int rc = i->ops->magic(w->t, i, &to);
 		if (rc < 0)
 			return rc;
+		if (rc == 0 && (w->flags & WALK_NO_XDEV) && to.mnt != w->cur.mnt) {
+			path_put(&to);
+			return -EXDEV;
+		}
 		if (rc == 0) {
 			go(w, to);
 			memmove(w->rest, rest, strlen(rest) + 1);
@@ -94,10 +98,6 @@ static int step(struct walk *w, const char *name, const char *rest, bool last, b
 		rc = follow(w, &p, rest);
 		path_put(&p);
 		return rc < 0 ? rc : 1;
-	}
-	if (is_lnk(d->inode) && last && (w->flags & WALK_NO_SYMLINKS)) {
-		path_put(&p);
-		return -ELOOP;
 	}
 	if ((w->flags & WALK_NO_XDEV) && d->mounted && mount_at(&p)) {
 		path_put(&p);
