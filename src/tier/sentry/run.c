@@ -175,7 +175,7 @@ static int build_root(struct task *t, const struct sentry_options *o, int root_f
 	t->fs = calloc(1, sizeof(*t->fs));
 	if (!ns || !sb || !t->fs)
 		return err_set(e, ENOMEM, "rootfs");
-	ns->inum = 0xeffffffcu;
+	ns->inum = 0xf0000001u; /* the first that Linux gives out behind the network's */
 	*t->fs = (struct fs_context){ .refs = 1, .umask = 022, .ns = ns };
 	int rc = mntns_attach(ns, sb, sb->root_dentry, NULL, o->rootfs_readonly ? MS_RDONLY : 0, "rootfs", NULL);
 	super_put(sb);

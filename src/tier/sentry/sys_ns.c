@@ -39,7 +39,7 @@ static uint32_t inum_of(enum ns_kind kind, const void *ns)
 	case NS_MNT: return ((const struct mntns *)ns)->inum;
 	case NS_USER: return ((const struct userns *)ns)->inum;
 	case NS_UTS: return ((const struct utsns *)ns)->inum;
-	case NS_PID: return 0xeffffffcu + 0; /* PROC_PID_INIT_INO */
+	case NS_PID: return 0xeffffffcu; /* PROC_PID_INIT_INO */
 	default: return 0xf0000000u;
 	}
 }

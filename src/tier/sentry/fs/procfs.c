@@ -268,7 +268,17 @@ static void add_cpus(void)
 		sys_cpu[4 + i] = (struct proc_entry)D(names[i], sys_one_cpu);
 	}
 }
-static const struct proc_entry sys_node0[] = { F("cpulist", show_cpus), { 0 } };
+/* A mask in words of eight digits. */
+static int show_cpu_mask(const struct proc_ctx *c, struct strbuf *b)
+{
+	(void)c;
+	for (unsigned w = (K.n_cpus + 31) / 32; w-- > 0;) {
+		unsigned n = K.n_cpus - w * 32;
+		strbuf_printf(b, "%08x%s", n >= 32 ? ~0u : (1u << n) - 1, w ? "," : "\n");
+	}
+	return b->failed ? -ENOMEM : 0;
+}
+static const struct proc_entry sys_node0[] = { F("cpulist", show_cpus), F("cpumap", show_cpu_mask), { 0 } };
 static const struct proc_entry sys_node[] = { F("online", show_zero), F("possible", show_zero), D("node0", sys_node0), { 0 } };
 static const struct proc_entry sys_system[] = { D("cpu", sys_cpu), D("node", sys_node), { 0 } };
 static const struct proc_entry sys_devices[] = { D("system", sys_system), { 0 } };
