@@ -379,11 +379,14 @@ static ssize_t host_read(struct task *t, struct file *f, struct uio *u, int64_t 
 	if (!buf)
 		return -ENOMEM;
 	while (u->left) {
-		size_t want = MIN(u->left, (size_t)TASK_BUF);
+		size_t want = MIN(u->left, (size_t)TASK_BUF), room = 0;
 		int64_t at = *pos;
+		char *direct = uio_room(u, want, &room);
+		if (direct)
+			want = room;
 		file_get(f);
 		kernel_unlock();
-		ssize_t n = pread(f->host_fd, buf, want, at);
+		ssize_t n = pread(f->host_fd, direct ? direct : buf, want, at);
 		int err = errno;
 		kernel_lock();
 		file_put(f);
@@ -392,7 +395,11 @@ static ssize_t host_read(struct task *t, struct file *f, struct uio *u, int64_t 
 				return -err;
 			break;
 		}
-		ssize_t k = uio_put(u, buf, (size_t)n);
+		ssize_t k = n;
+		if (direct)
+			uio_filled(u, (size_t)n);
+		else
+			k = uio_put(u, buf, (size_t)n);
 		if (k < 0)
 			return total ? (ssize_t)total : k;
 		*pos += k;

@@ -12,9 +12,8 @@
 
 #define STR_(x) #x
 #define STR(x) STR_(x)
-#define F(n) "%gs:" STR(MBO_SELF) "+" #n "*8"
-/* self 0, entry 1, rsp 2, rip 3, rdi 4, rsi 5, rdx 6, r10 7, r8 8, r9 9, rax 10, kicked 11 */
-_Static_assert(__builtin_offsetof(struct mailbox, kicked) == MBO_SELF + 11 * 8 && __builtin_offsetof(struct mailbox, rax) == MBO_SELF + 10 * 8, "F()");
+#define M(off) "%gs:" STR(off)
+#define R(n) "%gs:" STR(MBO_REGS) "+" #n "*8" /* rdi, rsi, rdx, r10, r8, r9, rax */
 _Static_assert(GATE_TRAP_NR == 0x7f00000u && FAST_STACK == 0x1000, "in the text below");
 
 __asm__(
@@ -22,41 +21,41 @@ __asm__(
 	".globl gate_fast, gate_fast_check, gate_fast_end, gate_fast_trapped\n"
 	".hidden gate_fast_check, gate_fast_end, gate_fast_trapped\n"
 	"gate_fast:\n\t"
-	"mov %rsp, " F(2) "\n\t"
-	"mov %rcx, " F(3) "\n\t"
-	"mov %rdi, " F(4) "\n\t"
-	"mov %rsi, " F(5) "\n\t"
-	"mov %rdx, " F(6) "\n\t"
-	"mov %r10, " F(7) "\n\t"
-	"mov %r8, " F(8) "\n\t"
-	"mov %r9, " F(9) "\n\t"
-	"mov " F(0) ", %rdi\n\t"
+	"mov %rsp, " M(MBO_RSP) "\n\t"
+	"mov %rcx, " M(MBO_RIP) "\n\t"
+	"mov %rdi, " R(0) "\n\t"
+	"mov %rsi, " R(1) "\n\t"
+	"mov %rdx, " R(2) "\n\t"
+	"mov %r10, " R(3) "\n\t"
+	"mov %r8, " R(4) "\n\t"
+	"mov %r9, " R(5) "\n\t"
+	"mov " M(MBO_SELF) ", %rdi\n\t"
 	"lea 0x1000(%rdi), %rsp\n\t"
 	"mov %rax, %rsi\n\t"
 	"call gate_fastcall\n\t"
-	"mov %rax, " F(10) "\n"
+	"mov %rax, " R(6) "\n"
 	"gate_fast_check:\n\t"
-	"cmpl $0, " F(11) "\n\t"
+	"cmpl $0, " M(MBO_KICKED) "\n\t"
 	"jne 1f\n\t"
-	"mov " F(4) ", %rdi\n\t"
-	"mov " F(5) ", %rsi\n\t"
-	"mov " F(6) ", %rdx\n\t"
-	"mov " F(7) ", %r10\n\t"
-	"mov " F(8) ", %r8\n\t"
-	"mov " F(9) ", %r9\n\t"
-	"mov " F(2) ", %rsp\n\t"
-	"mov " F(10) ", %rax\n\t"
-	"mov " F(3) ", %rcx\n\t"
+	"mov " R(0) ", %rdi\n\t"
+	"mov " R(1) ", %rsi\n\t"
+	"mov " R(2) ", %rdx\n\t"
+	"mov " R(3) ", %r10\n\t"
+	"mov " R(4) ", %r8\n\t"
+	"mov " R(5) ", %r9\n\t"
+	"mov " M(MBO_RSP) ", %rsp\n\t"
+	"mov " R(6) ", %rax\n\t"
+	"mov " M(MBO_RIP) ", %rcx\n\t"
 	"jmp *%rcx\n"
 	"1:\n\t"
-	"movl $0, " F(11) "\n\t"
-	"mov " F(4) ", %rdi\n\t"
-	"mov " F(5) ", %rsi\n\t"
-	"mov " F(6) ", %rdx\n\t"
-	"mov " F(7) ", %r10\n\t"
-	"mov " F(8) ", %r8\n\t"
-	"mov " F(9) ", %r9\n\t"
-	"mov " F(2) ", %rsp\n\t"
+	"movl $0, " M(MBO_KICKED) "\n\t"
+	"mov " R(0) ", %rdi\n\t"
+	"mov " R(1) ", %rsi\n\t"
+	"mov " R(2) ", %rdx\n\t"
+	"mov " R(3) ", %r10\n\t"
+	"mov " R(4) ", %r8\n\t"
+	"mov " R(5) ", %r9\n\t"
+	"mov " M(MBO_RSP) ", %rsp\n\t"
 	"mov $0x7f00000, %eax\n\t"
 	"syscall\n"
 	"gate_fast_trapped:\n\t"
@@ -221,15 +220,16 @@ long GATE gate_fastcall(struct mailbox *mb, uint64_t nr)
 		mb->rip -= 2;
 		return (long)nr;
 	}
-	mb->nr = nr;
+	mb->nr = (uint32_t)nr;
 	mb->args[0] = mb->rdi;
 	mb->args[1] = mb->rsi;
 	mb->args[2] = mb->rdx;
 	mb->args[3] = mb->r10;
 	mb->args[4] = mb->r8;
 	mb->args[5] = mb->r9;
-	mb->n_in = mb->n_out = mb->n_copy = mb->used = 0;
-	if (nr < GATE_CALLS)
+	mb->n_in = mb->n_out = 0;
+	mb->used = 0;
+	if (nr < GATE_CALLS && m->op[0])
 		marshal(mb, m);
 	mb->kind = MB_FASTCALL;
 	for (;;) {
@@ -241,7 +241,6 @@ long GATE gate_fastcall(struct mailbox *mb, uint64_t nr)
 				(long)mb->call[5]);
 		long fault = copy_back(mb);
 		if (mb->action == MB_COPY) {
-			mb->n_copy = 0;
 			mb->result = fault;
 			mb->kind = MB_RESULT;
 			continue;

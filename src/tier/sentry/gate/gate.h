@@ -66,42 +66,63 @@ struct gate_marshal { uint16_t op[4]; };
 enum { GATE_CALLS = 512 };
 #define GATE_TABLE 0x10000ull /* in the code area: struct gate_marshal[GATE_CALLS] */
 
-/* Fields from `self` on are used by the gate's assembler with these offsets of the GS base. */
-#define MBO_SELF 0x100
+/*
+ * What a plain fast call needs to cross from one core to the other lies in the first two cache lines; the third and fourth are the guest's alone. The
+ * gate's assembler uses the MBO_* offsets of the GS base.
+ */
+#define MBO_RIP  0x48
+#define MBO_RSP  0x50
+#define MBO_REGS 0x80
+#define MBO_KICKED 0xb8
+#define MBO_SELF 0xc0
+#define MBO_ENTRY 0xc8
 struct mailbox {
 	uint32_t state;        /* futex, shared */
 	uint32_t twin_sleeps;  /* set by the twin before it sleeps */
+	uint32_t kind, nr;
+	uint64_t args[6];
+
+	uint16_t n_in, n_out;  /* ranges that were marshalled */
+	uint32_t used;         /* window bytes that hold input */
+	uint64_t rip, rsp;     /* fast call: where it returns, the guest's stack */
+	int64_t ret;           /* MB_RETURN */
+	uint32_t action;
+	uint32_t n_copy;
 	uint32_t guest_sleeps;
+	uint32_t twin_slow;    /* the twin sleeps on the call's behalf: the gate need not spin for it */
+	uint32_t guest_cpu, twin_cpu; /* where the two wait: on one core they take turns, on two they spin */
+	uint32_t spin, pad1;
+
+	uint64_t rdi, rsi, rdx, r10, r8, r9, rax; /* fast call: what a system call leaves alone, and its result */
+	uint32_t kicked, pad2; /* a kick came while the thread was in the gate: it traps before it goes back */
+
+	uint64_t self, entry;
+	uint64_t table;        /* struct gate_marshal[] in the code area */
+	uint32_t ids_valid, pid, tid, uid, euid, gid, egid, pad3; /* answers in place, kept by the sentry; not valid: ask */
+
+	uint64_t recover;      /* gate-internal: address to continue at when a guest access faults */
 	uint32_t ctid;         /* non-zero while the host thread lives (CLONE_CHILD_CLEARTID) */
-	/* request */
-	uint32_t kind, signo;
-	int32_t code, pad0;
+	uint32_t signo;
+	int32_t code, pad4;
 	uint64_t uc;           /* guest address of the ucontext in this slot's stack */
-	uint64_t nr, args[6];
 	uint64_t fault_addr;
 	int64_t result;
 	uint64_t result2;
-	/* reply */
-	uint32_t action;
-	uint32_t twin_slow;    /* the twin sleeps on the call's behalf: the gate need not spin for it */
 	uint64_t call_nr, call[6];
-	int64_t ret;           /* MB_FASTCALL: return value */
 	/* set by the sentry for a new thread or process, read once by its gate */
 	uint64_t hello_fd;     /* secret<<32 | fd number: proves to the notifier who this is */
 	uint64_t hello_fork;   /* 1: an address space of its own, the arena was remapped through hello_fd */
-	uint64_t recover;      /* gate-internal: address to continue at when a guest access faults */
-	/* answers in place, kept by the sentry; 0: ask */
-	uint32_t ids_valid, pid, tid, uid, euid, gid, egid, spin;
-	/* fast calls: registers that a system call leaves alone, while the gate's C code runs on its own stack */
-	uint64_t self __attribute__((aligned(256))), entry;
-	uint64_t rsp, rip, rdi, rsi, rdx, r10, r8, r9, rax;
-	uint32_t kicked, pad2; /* a kick came while the thread was in the gate: it traps before it goes back */
-	/* marshalled memory */
-	uint64_t table;        /* struct gate_marshal[] in the code area */
-	uint32_t n_in, n_out, n_copy, used; /* used: window bytes that hold input */
 	struct gate_range in[GATE_RANGES], out[GATE_RANGES], copy[GATE_RANGES];
 };
-_Static_assert(__builtin_offsetof(struct mailbox, self) == MBO_SELF, "assembler offsets");
+#define AT(field, off) _Static_assert(__builtin_offsetof(struct mailbox, field) == (off), #field)
+AT(n_in, 64);
+AT(rip, MBO_RIP);
+AT(rsp, MBO_RSP);
+AT(rdi, MBO_REGS);
+AT(kicked, MBO_KICKED);
+AT(self, MBO_SELF);
+AT(entry, MBO_ENTRY);
+#undef AT
 _Static_assert(sizeof(struct mailbox) <= FAST_STACK - 1536, "the gate's C code runs on the rest of the page");
 
 /* x86-64 ucontext as the kernel lays it out in the signal frame. */

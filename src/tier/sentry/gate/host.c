@@ -139,11 +139,13 @@ static void post_reply(struct mailbox *mb)
  * asleep after that. How long is learnt: the budget doubles when a request came while the twin was awake, halves when it did not. The
  * guest computes then, and a twin that is awake would take its core.
  */
-enum { SPIN_MIN = 16, SPIN_MAX = 512, YIELD_EVERY = 8, GUEST_SPIN = 256 };
+enum { SPIN_MIN = 16, SPIN_MAX = 1024, YIELD_EVERY = 64, GUEST_SPIN = 1024 };
 
 static bool wait_awake(struct task *t, struct mailbox *mb)
 {
 	unsigned budget = t->spin < SPIN_MIN ? SPIN_MIN : t->spin;
+	uint32_t cpu = (uint32_t)sched_getcpu();
+	mb->twin_cpu = cpu;
 	for (unsigned i = 1; i < budget; i++) {
 		if (__atomic_load_n(&mb->state, __ATOMIC_ACQUIRE) == MB_REQUEST) {
 			t->spin = MIN(budget * 2, (unsigned)SPIN_MAX);
@@ -151,10 +153,10 @@ static bool wait_awake(struct task *t, struct mailbox *mb)
 		}
 		if (__atomic_load_n(&t->poked, __ATOMIC_ACQUIRE))
 			return false;
-		if (i % YIELD_EVERY)
-			cpu_relax();
-		else
+		if (i % YIELD_EVERY == 0 || __atomic_load_n(&mb->guest_cpu, __ATOMIC_RELAXED) == cpu)
 			sched_yield();
+		else
+			cpu_relax();
 	}
 	t->spin = budget / 2;
 	return false;
@@ -192,8 +194,9 @@ static void take_fastcall(struct task *t)
 	t->fast_regs.rip = __atomic_load_n(&mb->rip, __ATOMIC_RELAXED);
 	t->fast_regs.rsp = __atomic_load_n(&mb->rsp, __ATOMIC_RELAXED);
 	t->regs = &t->fast_regs;
-	*w = (struct window){ .n_in = MIN(__atomic_load_n(&mb->n_in, __ATOMIC_RELAXED), (uint32_t)GATE_RANGES),
-		.n_out = MIN(__atomic_load_n(&mb->n_out, __ATOMIC_RELAXED), (uint32_t)GATE_RANGES) };
+	w->n_in = MIN((uint32_t)__atomic_load_n(&mb->n_in, __ATOMIC_RELAXED), (uint32_t)GATE_RANGES);
+	w->n_out = MIN((uint32_t)__atomic_load_n(&mb->n_out, __ATOMIC_RELAXED), (uint32_t)GATE_RANGES);
+	w->used = 0;
 	for (unsigned i = 0; i < w->n_in; i++) {
 		w->in[i] = mb->in[i];
 		if (w->in[i].off > SLOT_WINDOW_SIZE || w->in[i].len > SLOT_WINDOW_SIZE - w->in[i].off)

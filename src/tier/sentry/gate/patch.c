@@ -33,7 +33,7 @@ enum {
 };
 #define REACH 0x7ff00000ull
 
-struct site { uint64_t call; uint64_t tramp; uint16_t hits; uint8_t len, state; uint8_t orig[8]; }; /* call: address of `syscall`, 0: free */
+struct site { uint64_t call, tramp, pad; uint16_t hits; uint8_t len, state; uint8_t orig[8]; }; /* call: address of `syscall`, 0: free */
 enum { COUNTED, BUSY, PATCHED, REFUSED };
 struct page { uint64_t addr; unsigned used; };
 struct patches { struct site *v; unsigned n, cap; struct page pages[PAGES_MAX]; unsigned n_pages; };
@@ -44,6 +44,12 @@ static const struct { uint8_t n, bytes[4], number; } forms[] = {
 	{ 5, { 0x4c, 0x8b, 0x4c, 0x24 }, 0 },  /* mov 8(%rsp), %r9: syscall(3) of glibc */
 	{ 5, { 0x4c, 0x89, 0x5c, 0x24 }, 0 },  /* mov %r11, 8(%rsp): cancellable calls of musl */
 };
+/*
+ * read(2) of glibc is `xor %eax, %eax; syscall; cmp $-4096, %rax; ja ...; ret` and padding: too short for a jump of five bytes, long enough for one of two to the
+ * padding, which is never executed behind a return. The jump to the trampoline is there.
+ */
+static const uint8_t read_tail[] = { 0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff, 0x77 };
+enum { NEAR = 112, NOPS_MIN = 5 };
 
 static struct site *find(const struct patches *p, uint64_t call, bool free_too)
 {
@@ -214,6 +220,40 @@ static long new_trampoline(struct task *t, uint64_t near)
 	return at;
 }
 
+static unsigned nop_length(const uint8_t *b, size_t n)
+{
+	size_t i = 0;
+	while (i < n && b[i] == 0x66)
+		i++;
+	if (i < n && b[i] == 0x2e)
+		i++;
+	if (n - i < 5 || b[i] != 0x0f || b[i + 1] != 0x1f)
+		return 0;
+	size_t body = b[i + 2] == 0x44 ? 5 : b[i + 2] == 0x80 ? 7 : b[i + 2] == 0x84 ? 8 : 0;
+	return body && i + body <= n ? (unsigned)(i + body) : 0;
+}
+
+/* Padding for a jump of five bytes: the first half or the second of what follows the return, whichever has none yet. */
+static int find_padding(struct task *t, uint64_t call, struct site *s)
+{
+	uint8_t b[2 * NEAR];
+	uint64_t base = call - NEAR;
+	if (copyin(t, b, base, sizeof(b)) < 0)
+		return -ENOEXEC;
+	for (size_t i = 0; i + sizeof(read_tail) + 2 + 16 <= sizeof(b); i++) {
+		size_t at = i + sizeof(read_tail) + 2;
+		if (memcmp(b + i, read_tail, sizeof(read_tail)) != 0 || b[at - 1] != 0xc3)
+			continue;
+		if (b[at] == 0xe9) /* another site's jump is in the first half */
+			at += 5;
+		if (nop_length(b + at, sizeof(b) - at) < NOPS_MIN && !(b[at - 5] == 0xe9 && b[at] == 0x90 && b[at + 4] == 0x90))
+			continue;
+		s->pad = base + at;
+		return (int64_t)(s->pad - call) > -NEAR && (int64_t)(s->pad - call) < NEAR ? 0 : -ENOEXEC;
+	}
+	return -ENOEXEC;
+}
+
 static int recognise(struct task *t, uint64_t call, struct site *s)
 {
 	uint8_t b[9];
@@ -236,7 +276,19 @@ static int recognise(struct task *t, uint64_t call, struct site *s)
 		memcpy(s->orig, at, s->len);
 		return 0;
 	}
+	if (t->nr == 0 && b[5] == 0x31 && b[6] == 0xc0) { /* xor %eax, %eax */
+		s->len = 2;
+		memcpy(s->orig, b + 5, 2);
+		return find_padding(t, call, s);
+	}
 	return -ENOEXEC;
+}
+
+/* How much of the padding the jump takes: ten bytes leave the second half as single NOPs for a second site. */
+static size_t nop_room(struct task *t, uint64_t pad)
+{
+	uint8_t b[16];
+	return copyin(t, b, pad, sizeof(b)) == 0 && nop_length(b, sizeof(b)) >= 10 ? 10 : 5;
 }
 
 static void put32(uint8_t *p, uint64_t v)
@@ -249,8 +301,8 @@ static int patch(struct task *t, uint64_t call)
 {
 	struct site s = { .call = call };
 	uint8_t code[TRAMP], jump[8];
-	const struct vma *v = mm_find(t->mm, call - 8);
-	if (!v || !v->file || (v->flags & MAP_SHARED) || v->prot != (PROT_READ | PROT_EXEC) || v->end < call + 2)
+	const struct vma *v = mm_find(t->mm, call - NEAR);
+	if (!v || !v->file || (v->flags & MAP_SHARED) || v->prot != (PROT_READ | PROT_EXEC) || v->end < call + NEAR)
 		return -ENOEXEC;
 	int rc = recognise(t, call, &s), prot = v->prot;
 	if (rc)
@@ -270,7 +322,19 @@ static int patch(struct task *t, uint64_t call)
 		return rc;
 	memset(jump, 0x90, sizeof(jump));
 	jump[0] = 0xe9;
-	put32(jump + 1, s.tramp - (call - n + 5));
+	if (s.pad) {
+		uint8_t ten[10];
+		size_t fill = nop_room(t, s.pad);
+		memset(ten, 0x90, sizeof(ten));
+		ten[0] = 0xe9;
+		put32(ten + 1, s.tramp - (s.pad + 5));
+		if ((rc = write_code(t, s.pad, ten, fill, prot)) < 0)
+			return rc;
+		jump[0] = 0xeb;
+		jump[1] = (uint8_t)(s.pad - call);
+	} else {
+		put32(jump + 1, s.tramp - (call - n + 5));
+	}
 	if ((rc = write_code(t, call - n, jump, n, prot)) < 0)
 		return rc;
 	s.state = PATCHED;

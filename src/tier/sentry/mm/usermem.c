@@ -256,6 +256,47 @@ static ssize_t move(struct uio *u, char *p, size_t n, enum op op)
 ssize_t uio_put(struct uio *u, const void *src, size_t n) { return move(u, (char *)(uintptr_t)src, n, PUT); }
 ssize_t uio_get(struct uio *u, void *dst, size_t n) { return move(u, dst, n, GET); }
 
+/* Page-aligned in the window: direct I/O of the host asks for that. */
+void *uio_room(struct uio *u, size_t want, size_t *n)
+{
+	size_t off;
+	if (!u->t || !u->t->window.n_out || !u->left)
+		return NULL;
+	const struct iovec *v = seek(u, &off);
+	*n = MIN(want, v->iov_len - off);
+	u->t->window.used = (u->t->window.used + 4095) & ~4095u;
+	return window_out(u->t, (uint64_t)(uintptr_t)v->iov_base + off, n);
+}
+
+void uio_filled(struct uio *u, size_t n)
+{
+	size_t off;
+	if (!n)
+		return;
+	const struct iovec *v = seek(u, &off);
+	window_commit(u->t, (uint64_t)(uintptr_t)v->iov_base + off, n);
+	u->done += n;
+	u->left -= n;
+}
+
+const void *uio_input(struct uio *u, size_t want, size_t *n)
+{
+	size_t off;
+	const char *p = NULL;
+	if (!u->t || !u->t->window.n_in || !u->left)
+		return NULL;
+	const struct iovec *v = seek(u, &off);
+	size_t k = MIN(want, v->iov_len - off);
+	*n = window_in(u->t, (uint64_t)(uintptr_t)v->iov_base + off, k, &p);
+	return p;
+}
+
+void uio_skip(struct uio *u, size_t n)
+{
+	u->done += n;
+	u->left -= n;
+}
+
 ssize_t uio_zero(struct uio *u, size_t n)
 {
 	static const char zeros[4096];

@@ -51,6 +51,12 @@ ssize_t uio_put(struct uio *u, const void *src, size_t n);
 /* Guest -> sentry; advances. */
 ssize_t uio_get(struct uio *u, void *dst, size_t n);
 ssize_t uio_zero(struct uio *u, size_t n);
+/* Where the next bytes of u may be put directly: window room (at most want, *n of it; 0: none, use uio_put). uio_filled() takes them over. */
+void *uio_room(struct uio *u, size_t want, size_t *n);
+void uio_filled(struct uio *u, size_t n);
+/* Marshalled input at the current place: *n bytes (at most want), advanced over by uio_skip(); NULL: use uio_get. */
+const void *uio_input(struct uio *u, size_t want, size_t *n);
+void uio_skip(struct uio *u, size_t n);
 /* Undo the last n bytes of progress (a peer took less than was read). */
 void uio_back(struct uio *u, size_t n);
 

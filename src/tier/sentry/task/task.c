@@ -93,7 +93,7 @@ void task_free(struct task *t)
 void *task_buf(struct task *t)
 {
 	if (!t->buf)
-		t->buf = malloc(TASK_BUF);
+		t->buf = aligned_alloc(4096, TASK_BUF); /* direct I/O asks for that */
 	return t->buf;
 }
 
