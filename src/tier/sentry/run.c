@@ -172,6 +172,8 @@ static int build_root(struct task *t, const struct sentry_options *o, int root_f
 	struct super *sb = o->overlay ? overlay_root(o, root_fd, e) : hostfs_mount(root_fd, o->rootfs_readonly);
 	if (o->overlay && !sb)
 		return -EINVAL;
+	if (sb && !o->overlay)
+		sb->flags |= SUPER_STABLE;
 	t->fs = calloc(1, sizeof(*t->fs));
 	if (!ns || !sb || !t->fs)
 		return err_set(e, ENOMEM, "rootfs");
@@ -446,12 +448,23 @@ static int start_up(const struct sentry_options *o, struct err *e)
 	return rc < 0 ? rc : confine_filter(o, e);
 }
 
+/* Every file, directory and socket of the guest is a descriptor of ours. */
+static void raise_nofile(void)
+{
+	struct rlimit r;
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+		r.rlim_cur = MIN(r.rlim_max, (rlim_t)FD_MAX);
+		setrlimit(RLIMIT_NOFILE, &r);
+	}
+}
+
 int sentry_run(const struct sentry_options *o, struct err *e)
 {
 	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
 	sigset_t all;
 	int rc;
 	K.opt = o;
+	raise_nofile();
 	K.boot_ns = now_ns(CLOCK_BOOTTIME);
 	mallopt(M_ARENA_MAX, 2); /* everything is under one lock; without a bound malloc asks for the number of processors, which the filter does not know */
 	kernel_init();

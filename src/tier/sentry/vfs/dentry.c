@@ -36,6 +36,7 @@ static struct dentry *make(struct dentry *parent, struct super *sb, const char *
 	list_init(&d->children);
 	list_init(&d->sibling);
 	list_init(&d->hash);
+	list_init(&d->lru);
 	d->parent = parent ? dentry_get(parent) : d;
 	return d;
 }
@@ -91,14 +92,75 @@ static struct dentry *cached(struct dentry *dir, const char *name)
 	return NULL;
 }
 
+/* ---- names of host directories that are likely to be walked again ------------------------------------------------------ */
+
+enum { LRU_MAX = 256 /* each holds a descriptor */ };
+static struct list lru = LIST_INIT(lru);
+static unsigned lru_n;
+
+static void lru_remove(struct dentry *d)
+{
+	if (list_empty(&d->lru))
+		return;
+	list_del(&d->lru);
+	lru_n--;
+	dentry_put(d);
+}
+
+static void lru_touch(struct dentry *d)
+{
+	if (list_empty(&d->lru)) {
+		dentry_get(d);
+		lru_n++;
+	} else {
+		list_del(&d->lru);
+	}
+	list_add(&lru, &d->lru);
+	if (lru_n > LRU_MAX)
+		lru_remove(list_entry(lru.prev, struct dentry, lru));
+}
+
+void dentry_lru_flush(const struct super *sb)
+{
+	struct list *l = lru.prev;
+	while (l != &lru) {
+		struct dentry *d = list_entry(l, struct dentry, lru);
+		l = l->prev;
+		if (d->sb == sb)
+			lru_remove(d);
+	}
+}
+
+static int64_t tick(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return ts_ns(ts);
+}
+
+static bool still_there(struct dentry *dir, struct dentry *d)
+{
+	const struct super *sb = dir->sb;
+	if (!(sb->flags & SUPER_REVALIDATE))
+		return true;
+	int64_t now = sb->flags & SUPER_STABLE ? tick() : 0;
+	if (now && now == d->checked)
+		return true;
+	d->checked = now;
+	return sb->ops->revalidate(dir->inode, d->name, d->inode);
+}
+
 void dentry_drop(struct dentry *d)
 {
+	dentry_get(d);
 	d->unlinked = true;
 	unlink_name(d);
+	lru_remove(d);
 	if (d->pinned) {
 		d->pinned = false;
 		dentry_put(d);
 	}
+	dentry_put(d);
 }
 
 int dentry_lookup(struct dentry *dir, const char *name, struct dentry **ret)
@@ -107,13 +169,14 @@ int dentry_lookup(struct dentry *dir, const char *name, struct dentry **ret)
 	struct super *sb = dir->sb;
 	if (strlen(name) > NAME_MAX_)
 		return -ENAMETOOLONG;
-	if (d && (sb->flags & SUPER_REVALIDATE) && !sb->ops->revalidate(dir->inode, name, d->inode)) {
-		if (!d->mounted)
-			dentry_drop(d);
-		d = d->mounted ? d : NULL;
+	if (d && !still_there(dir, d) && !d->mounted) {
+		dentry_drop(d);
+		d = NULL;
 	}
 	if (d) {
 		*ret = dentry_get(d);
+		if (sb->flags & SUPER_REVALIDATE)
+			lru_touch(d);
 		return 0;
 	}
 	if (dir->unlinked || !dir->inode->ops || !dir->inode->ops->lookup)
@@ -125,6 +188,10 @@ int dentry_lookup(struct dentry *dir, const char *name, struct dentry **ret)
 	if (!(d = dentry_add(dir, name, i)))
 		return -ENOMEM;
 	*ret = d;
+	if (sb->flags & SUPER_REVALIDATE) {
+		d->checked = sb->flags & SUPER_STABLE ? tick() : 0;
+		lru_touch(d);
+	}
 	return 0;
 }
 

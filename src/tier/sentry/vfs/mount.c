@@ -24,6 +24,7 @@ void super_put(struct super *sb)
 {
 	if (--sb->refs)
 		return;
+	dentry_lru_flush(sb);
 	if (sb->root_dentry)
 		dentry_put(sb->root_dentry);
 	if (sb->ops && sb->ops->destroy)

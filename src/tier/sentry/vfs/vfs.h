@@ -42,6 +42,7 @@ enum { NAME_MAX_ = 255, PATH_MAX_ = 4096, SYMLINKS_MAX = 40, FD_MAX = 1 << 20 /*
 enum {
 	SUPER_REVALIDATE = 1, /* names are checked with ops->revalidate at each walk */
 	SUPER_RDONLY = 2, SUPER_NODEV = 4,
+	SUPER_STABLE = 16,    /* nobody but us changes names: checked once a clock tick */
 	SUPER_PINNED = 8,     /* dentries are the directory: they live until unlinked */
 };
 struct super_ops {
@@ -199,7 +200,10 @@ struct dentry {
 	bool unlinked, pinned;
 	unsigned mounted;           /* mounts on it */
 	char *name;
+	struct list lru;            /* host directories: kept for the next walk, with a reference */
+	int64_t checked;            /* SUPER_STABLE: the clock tick in which the name was last compared with the host */
 };
+void dentry_lru_flush(const struct super *sb);
 struct dentry *dentry_root(struct super *sb, struct inode *root);
 struct dentry *dentry_get(struct dentry *d);
 void dentry_put(struct dentry *d);
