@@ -40,7 +40,7 @@ static const struct row rows[] = {
 	ANY(recvmsg, "host sockets, control socket"),
 	ANY(sendmsg, "host sockets"),
 	ANY(poll, "readiness of a host descriptor"),
-	ANY(epoll_wait, "poller thread"),
+	ANY(epoll_wait, "a sleeping twin, for all that wait for host descriptors"),
 	ANY(epoll_ctl, "host descriptors come and go"),
 	ANY(tgkill, "kick, kill and probe of guest threads in our pid namespace"),
 	ANY(waitid, "reaping guest processes"),

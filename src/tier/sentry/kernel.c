@@ -1,4 +1,4 @@
-/* The kernel lock, wait queues, sleeping and the host-fd poller. */
+/* The kernel lock, wait queues, sleeping, and host descriptors that become ready. */
 #include "tier/sentry/kernel.h"
 
 #include <errno.h>
@@ -91,16 +91,55 @@ void waitq_wake_one(struct waitq *q, unsigned events)
 	}
 }
 
+/*
+ * Sleepers that a host descriptor may wake: one of them, the leader, waits in epoll_wait() for all, the others on their condition variables. No thread
+ * of its own does that: a server's twin is woken by the host directly. Whoever leaves such a sleep and finds no leader rouses a follower,
+ * so there is a leader whenever somebody sleeps.
+ */
+static struct task *leader;
+static struct list followers = LIST_INIT(followers);
+static unsigned n_watched;
+static int wake_fd = -EBADF; /* eventfd in the epoll set: task_wake() of the leader */
+static void lead(struct task *t, int timeout_ms);
+
 void task_wake(struct task *t)
 {
 	t->woken = true;
-	if (t->sleeping)
+	if (!t->sleeping)
+		return;
+	if (t == leader) {
+		const uint64_t one = 1;
+		if (write(wake_fd, &one, sizeof(one)) < 0)
+			return; /* the counter is full: it is readable */
+	} else {
 		pthread_cond_signal(&t->cond);
+	}
 }
 
-static int sleep_until(struct task *t, int64_t deadline, bool killable_only)
+static void wait_once(struct task *t, int64_t deadline, bool io)
+{
+	int64_t left = deadline < 0 ? -1 : deadline - now_ns(CLOCK_MONOTONIC);
+	if (io && n_watched && !leader && (left < 0 || left >= 1000000)) {
+		lead(t, left < 0 ? -1 : (int)MIN(left / 1000000, (int64_t)1000000));
+		return;
+	}
+	if (io)
+		list_add_tail(&followers, &t->follower);
+	if (deadline < 0) {
+		pthread_cond_wait(&t->cond, &K.lock);
+	} else {
+		struct timespec ts = { deadline / 1000000000, deadline % 1000000000 };
+		pthread_cond_timedwait(&t->cond, &K.lock, &ts);
+	}
+	if (io)
+		list_del(&t->follower);
+}
+
+static int sleep_until(struct task *t, int64_t deadline, bool killable_only, bool io)
 {
 	int rc = 0;
+	if (t->mb)
+		t->mb->twin_slow = 1;
 	for (;;) {
 		if (t->woken) {
 			t->woken = false;
@@ -115,55 +154,64 @@ static int sleep_until(struct task *t, int64_t deadline, bool killable_only)
 			break;
 		}
 		t->sleeping = true;
-		if (deadline < 0) {
-			pthread_cond_wait(&t->cond, &K.lock);
-		} else {
-			struct timespec ts = { deadline / 1000000000, deadline % 1000000000 };
-			pthread_cond_timedwait(&t->cond, &K.lock, &ts);
-		}
+		wait_once(t, deadline, io);
 		t->sleeping = false;
 	}
+	if (io && !leader && !list_empty(&followers))
+		pthread_cond_signal(&list_first(&followers, struct task, follower)->cond);
 	return rc;
 }
 
-int task_sleep(struct task *t, int64_t deadline_ns) { return sleep_until(t, deadline_ns, false); }
-int task_sleep_killable(struct task *t, int64_t deadline_ns) { return sleep_until(t, deadline_ns, true); }
+int task_sleep(struct task *t, int64_t deadline_ns) { return sleep_until(t, deadline_ns, false, false); }
+int task_sleep_io(struct task *t, int64_t deadline_ns) { return sleep_until(t, deadline_ns, false, true); }
+int task_sleep_killable(struct task *t, int64_t deadline_ns) { return sleep_until(t, deadline_ns, true, false); }
 
-/* ---- poller ------------------------------------------------------------------------------------------------------------ */
+/* ---- host descriptors -------------------------------------------------------------------------------------------------- */
 
 /* The epoll data is an index, not a pointer: an event that was fetched before hostpoll_del() must not touch freed memory. */
-struct watch { struct waitq *wq; uint32_t gen; };
+struct watch { struct hostpoll *hp; uint32_t gen; };
 static struct watch *watches;
 static unsigned n_watches;
 static int epfd = -EBADF; /* made before the filter is */
-static bool poller_thread;
+enum { EVENTS = 32 };
 
-static void *poller_main(void *arg)
+static void dispatch_events(const struct epoll_event *ev, int n)
 {
-	(void)arg;
-	for (;;) {
-		struct epoll_event ev[32];
-		int n = epoll_wait(epfd, ev, ARRAY_SIZE(ev), -1);
-		if (n <= 0)
+	for (int i = 0; i < n; i++) {
+		uint32_t fd = (uint32_t)ev[i].data.u64, gen = (uint32_t)(ev[i].data.u64 >> 32);
+		struct hostpoll *hp = fd < n_watches && watches[fd].gen == gen ? watches[fd].hp : NULL;
+		if (!hp)
 			continue;
-		kernel_lock();
-		for (int i = 0; i < n; i++) {
-			uint32_t fd = (uint32_t)ev[i].data.u64, gen = (uint32_t)(ev[i].data.u64 >> 32);
-			if (fd < n_watches && watches[fd].wq && watches[fd].gen == gen)
-				waitq_wake(watches[fd].wq, ev[i].events);
-		}
-		kernel_unlock();
+		hp->seen |= ev[i].events;
+		waitq_wake(hp->wq, ev[i].events);
 	}
-	return NULL;
+}
+
+static void lead(struct task *t, int timeout_ms)
+{
+	struct epoll_event ev[EVENTS];
+	leader = t;
+	kernel_unlock();
+	int n = epoll_wait(epfd, ev, EVENTS, timeout_ms);
+	kernel_lock();
+	leader = NULL;
+	dispatch_events(ev, n);
+}
+
+void hostpoll_harvest(void)
+{
+	struct epoll_event ev[EVENTS];
+	int n;
+	if (!n_watched)
+		return;
+	do {
+		n = epoll_wait(epfd, ev, EVENTS, 0);
+		dispatch_events(ev, n);
+	} while (n == EVENTS);
 }
 
 int hostpoll_add(struct hostpoll *hp, int fd, struct waitq *wq)
 {
-	if (!poller_thread) {
-		poller_thread = true;
-		if (service_thread(poller_main, NULL) < 0)
-			return -EAGAIN;
-	}
 	if ((unsigned)fd >= n_watches) {
 		unsigned n = ((unsigned)fd + 64) & ~63u;
 		struct watch *w = realloc(watches, n * sizeof(*w));
@@ -174,15 +222,17 @@ int hostpoll_add(struct hostpoll *hp, int fd, struct waitq *wq)
 		n_watches = n;
 	}
 	struct watch *w = &watches[fd];
-	w->wq = wq;
+	w->hp = hp;
 	w->gen++;
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLERR | EPOLLHUP | EPOLLRDHUP | EPOLLET,
 		.data.u64 = (uint64_t)w->gen << 32 | (uint32_t)fd };
 	if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
-		w->wq = NULL;
+		w->hp = NULL;
 		return -errno;
 	}
-	*hp = (struct hostpoll){ fd, wq, true };
+	*hp = (struct hostpoll){ fd, wq, true, 0 };
+	if (n_watched++ == 0 && !leader && !list_empty(&followers))
+		pthread_cond_signal(&list_first(&followers, struct task, follower)->cond);
 	return 0;
 }
 
@@ -190,7 +240,8 @@ void hostpoll_del(struct hostpoll *hp)
 {
 	if (!hp->added)
 		return;
-	watches[hp->fd].wq = NULL;
+	watches[hp->fd].hp = NULL;
+	n_watched--;
 	watches[hp->fd].gen++;
 	epoll_ctl(epfd, EPOLL_CTL_DEL, hp->fd, NULL);
 	hp->added = false;
@@ -221,6 +272,10 @@ void kernel_init(void)
 {
 	ktimer_setup();
 	epfd = epoll_create1(EPOLL_CLOEXEC);
+	wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.u64 = ~0ull };
+	if (epfd < 0 || wake_fd < 0 || epoll_ctl(epfd, EPOLL_CTL_ADD, wake_fd, &ev) < 0)
+		abort();
 	K.n_cpus = (unsigned)sysconf(_SC_NPROCESSORS_CONF);
 	sched_getaffinity(0, sizeof(K.cpus), &K.cpus);
 }

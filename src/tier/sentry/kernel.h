@@ -67,7 +67,9 @@ void waitq_wake_one(struct waitq *q, unsigned events); /* the first in the queue
 
 /* Sleep until woken, a signal is pending (-EINTR), or now >= deadline on CLOCK_MONOTONIC (-ETIMEDOUT; deadline < 0: none). */
 int task_sleep(struct task *t, int64_t deadline_ns) MUST_CHECK;
-/* The same, interrupted only by death. */
+/* The same, for sleeps that a host descriptor may end (struct hostpoll): the sleeper may be the one who waits for all of them. */
+int task_sleep_io(struct task *t, int64_t deadline_ns) MUST_CHECK;
+/* The same as task_sleep(), interrupted only by death. */
 int task_sleep_killable(struct task *t, int64_t deadline_ns) MUST_CHECK;
 void task_wake(struct task *t);
 
@@ -96,9 +98,11 @@ void ktimer_cancel(struct ktimer *tm);
 void ktimer_setup(void); /* once, by kernel_init() */
 
 /* ---- host fds that become ready ---------------------------------------------------------------------------------- */
-struct hostpoll { int fd; struct waitq *wq; bool added; };
-/* Edge-triggered watch by the poller thread: wakes wq with the events. -EPERM when the fd cannot be polled (regular files). */
+struct hostpoll { int fd; struct waitq *wq; bool added; unsigned seen; /* events since the owner cleared them */ };
+/* Edge-triggered watch: wakes wq with the events. -EPERM when the fd cannot be polled (regular files). */
 int hostpoll_add(struct hostpoll *hp, int fd, struct waitq *wq);
 void hostpoll_del(struct hostpoll *hp);
+/* Take what has happened until now, without waiting: before a look at wait queues that does not sleep. */
+void hostpoll_harvest(void);
 
 #endif

@@ -4,10 +4,10 @@
  * Processes
  * ---------
  *   tierce-sentry (host process, pid 1 of its own pid namespace when namespaces are on)
- *    |- twin threads        one per guest thread: sleeps on the thread's mailbox, answers its calls, may block on its behalf
+ *    |- twin threads        one per guest thread: sleeps on the thread's mailbox, answers its calls, may block on its behalf; one of
+ *    |                      those that sleep waits in one epoll over all host fds and wakes our wait queues (kernel.c)
  *    |- reaper thread       waitid() over all host children; tells processes that died without asking
  *    |- notifier thread     seccomp listener: hands file descriptors over for exactly one mmap (gate/notify.c)
- *    |- poller thread       one epoll over all host fds that can become ready; wakes our wait queues
  *    |- zygote              a guest process that never runs guest code; new address spaces are cloned from it
  *    `- guest processes     all of them direct children of the sentry (CLONE_PARENT), so that their pids cannot be reused before we
  *                           reap them: process_vm_*() and tgkill() by pid can never hit a stranger
@@ -15,14 +15,16 @@
  * A guest process is a host process, a guest thread a host thread; memory is private and native. What the guest sees (pids, fds, signals,
  * credentials, mounts, terminals, sockets) exists only in the sentry. The host's view of a guest process: no fds, no handlers but the gate's.
  *
- * A call's way (first form, about 8 us on one core; the table in the design page has the alternatives):
+ * A call's way, by trap (about 8 us on one core; docs/sentry.md has what each way costs):
  *   guest `syscall` -> seccomp RET_TRAP -> SIGSYS on the slot's alternate stack -> gate_signal() posts a request in the mailbox (shared futex)
  *   -> twin wakes, takes the kernel lock, sys_*() answers through the table of abi/syscalls.def -> reply -> gate resumes by rt_sigreturn.
+ * By a patched site (gate/patch.c, after a dozen traps): guest -> trampoline -> gate_fast (gate/fast.c), which answers itself or copies the operands into the
+ *   slot's window and posts MB_FASTCALL -> twin as above, copyin()/copyout() work on the window -> gate copies out and returns.
  * The signal frame lies in shared memory, so registers are read and changed in place (struct gate_regs *): signal delivery, restart, clone and execve
  * need no further machinery. What only the guest itself can do (mmap, munmap, mprotect, clone, exit) the twin makes it do: gate_call() posts
  * an action and waits for the result; it is as untrusted as everything else the guest says.
- * Patched call sites come in through the same mailbox with kind MB_FASTCALL and without a frame; calls that need one (clone, execve, rt_sigreturn,
- * anything with a signal pending) are re-issued by trap.
+ * A fast call has no frame. Calls that need one (clone, execve, rt_sigreturn) go by the `syscall` instruction that the patch left; when a signal is to be
+ * delivered after a fast call, the gate makes a frame by a trap of its own (gate_frame()).
  *
  * Life of address spaces and threads:
  *   start     fork of the sentry before it has threads -> zygote maps gate and arena, installs handlers and filter, traps. The sentry then unmaps the rest.

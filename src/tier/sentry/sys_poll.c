@@ -75,7 +75,7 @@ static long do_poll(struct task *t, struct pollfd *fds, unsigned n, int64_t dead
 	if (p.failed)
 		r = -ENOMEM;
 	while (!r && deadline) {
-		int rc = task_sleep(t, deadline);
+		int rc = task_sleep_io(t, deadline);
 		r = scan(fds, files, n, NULL);
 		if (r || rc == -ETIMEDOUT)
 			break;

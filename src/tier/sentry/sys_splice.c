@@ -30,7 +30,7 @@ static long pipe_readable(struct task *t, struct file *f, struct pipe *p, bool n
 			return -EAGAIN;
 		waiter_init(&w, t);
 		waitq_add(&p->rd, &w);
-		int rc = task_sleep(t, -1);
+		int rc = task_sleep_io(t, -1);
 		waitq_del(&w);
 		if (rc)
 			return -ERESTARTSYS;
@@ -50,7 +50,7 @@ static long pipe_writable(struct task *t, struct file *f, struct pipe *p, bool n
 			return -EAGAIN;
 		waiter_init(&w, t);
 		waitq_add(&p->wr, &w);
-		int rc = task_sleep(t, -1);
+		int rc = task_sleep_io(t, -1);
 		waitq_del(&w);
 		if (rc)
 			return -ERESTARTSYS;

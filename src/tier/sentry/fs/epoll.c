@@ -63,7 +63,7 @@ static void unwatch(struct epitem *it)
 
 static void arm(struct epitem *it)
 {
-	struct item_table tb = { { watch }, it };
+	struct item_table tb = { { watch, 0 }, it };
 	unwatch(it);
 	unsigned m = file_poll(it->file, &tb.pt);
 	if (m & (it->events | EPOLLERR | EPOLLHUP))
@@ -87,7 +87,8 @@ void epoll_forget_file(struct file *f)
 
 static uint32_t item_mask(struct epitem *it)
 {
-	return file_poll(it->file, NULL) & (it->events | EPOLLERR | EPOLLHUP) & 0xffff;
+	struct poll_table pt = { NULL, it->events | EPOLLERR | EPOLLHUP };
+	return file_poll(it->file, &pt) & (it->events | EPOLLERR | EPOLLHUP) & 0xffff;
 }
 
 static bool active(const struct epitem *it) { return it->events & ~(uint32_t)(EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXCLUSIVE); }
@@ -284,8 +285,9 @@ static long do_wait(struct task *t, int fd, uint64_t out, int max, int64_t deadl
 	file_get(f);
 	waiter_init(&w, t);
 	waitq_add(&ep->wq, &w);
+	hostpoll_harvest();
 	while (!(n = collect(t, ep, out, max)) && deadline) {
-		int rc = task_sleep(t, deadline);
+		int rc = task_sleep_io(t, deadline);
 		if (rc == -ETIMEDOUT) {
 			n = collect(t, ep, out, max);
 			break;

@@ -51,7 +51,7 @@ static int wait_ready(struct task *t, struct file *f, unsigned events)
 			rc = -EAGAIN;
 			break;
 		}
-		rc = task_sleep(t, -1);
+		rc = task_sleep_io(t, -1);
 		if (rc) {
 			rc = -ERESTARTSYS;
 			break;

@@ -15,7 +15,12 @@
 #include "tier/sentry/net/socket.h"
 #include "tier/sentry/task/task.h"
 
-struct hsock { int fd; struct hostpoll hp; bool connecting; };
+struct hsock {
+	int fd;
+	struct hostpoll hp;
+	bool drained; /* a read found less than it asked for: nothing to read until the host reports an event (the end of the stream included) */
+};
+enum { READ_EVENTS = POLLIN | POLLRDNORM | POLLRDHUP | POLLPRI };
 static const struct sock_ops host_ops;
 static struct hsock *hs(struct sock *s) { return s->priv; }
 
@@ -170,9 +175,14 @@ static ssize_t h_recv(struct task *t, struct sock *s, struct file *f, struct sms
 		struct msghdr mh = { .msg_name = &m->name, .msg_namelen = sizeof(m->name), .msg_iov = &iov, .msg_iovlen = 1,
 			.msg_control = m->control_cap ? m->control : NULL, .msg_controllen = m->control_cap };
 		ssize_t n = recvmsg(hs(s)->fd, &mh, (int)(m->flags & (MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_ERRQUEUE)) | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		int err = errno;
+		if (stream && !(m->flags & (MSG_PEEK | MSG_OOB)) && !(hs(s)->hp.seen & (POLLRDHUP | POLLHUP | POLLERR)) && (n < 0 ? err == EAGAIN : n && (size_t)n < iov.iov_len)) {
+			hs(s)->drained = true; /* under the lock: an event that comes later is seen later */
+			hs(s)->hp.seen = 0;
+		}
 		if (n < 0) {
-			if (errno != EAGAIN || total)
-				return total ? (ssize_t)total : -errno;
+			if (err != EAGAIN || total)
+				return total ? (ssize_t)total : -err;
 			int rc = sock_wait(t, s, f, m->flags, false, &deadline);
 			if (rc < 0)
 				return rc;
@@ -229,7 +239,8 @@ static int h_getopt(struct task *t, struct sock *s, int level, int name, void *v
 static unsigned h_poll(struct sock *s, struct poll_table *pt)
 {
 	struct pollfd p = { hs(s)->fd, POLLIN | POLLOUT | POLLPRI | POLLRDHUP | POLLRDNORM | POLLWRNORM, 0 };
-	(void)pt;
+	if (pt && pt->want && hs(s)->drained && !hs(s)->hp.seen && !(pt->want & ~(unsigned)(READ_EVENTS | POLLERR | POLLHUP) & 0xffff))
+		return 0;
 	return poll(&p, 1, 0) < 0 ? POLLERR : (unsigned)(unsigned short)p.revents;
 }
 

@@ -52,7 +52,7 @@ int sock_wait(struct task *t, struct sock *s, struct file *f, unsigned msg_flags
 		*deadline = now_ns(CLOCK_MONOTONIC) + timeo;
 	waiter_init(&w, t);
 	waitq_add(&s->wq, &w);
-	int rc = task_sleep(t, *deadline ? *deadline : -1);
+	int rc = task_sleep_io(t, *deadline ? *deadline : -1);
 	waitq_del(&w);
 	if (rc == -ETIMEDOUT)
 		return -EAGAIN;

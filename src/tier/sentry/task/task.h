@@ -100,6 +100,7 @@ struct task {
 	/* sleeping */
 	pthread_cond_t cond;
 	bool woken, sleeping;
+	struct list follower;         /* sleeping tasks that a host descriptor may wake (kernel.c) */
 	/* life */
 	bool unborn;                  /* the cloning thread is not done with us yet: wait for it before leaving */
 	bool dying;                   /* leave at the next chance */

@@ -243,8 +243,11 @@ int mnt_want_write(const struct path *p); /* -EROFS */
 
 /* ---- open files ------------------------------------------------------------------------------------------------------ */
 
-struct poll_table { void (*add)(struct poll_table *pt, struct waitq *q); };
-static inline void poll_wait(struct poll_table *pt, struct waitq *q) { if (pt) pt->add(pt, q); }
+struct poll_table {
+	void (*add)(struct poll_table *pt, struct waitq *q); /* NULL: only the state is asked for */
+	unsigned want;                                       /* the events that matter, 0: all; others may be left out of the answer */
+};
+static inline void poll_wait(struct poll_table *pt, struct waitq *q) { if (pt && pt->add) pt->add(pt, q); }
 
 struct dirctx { int (*emit)(struct dirctx *c, const char *name, size_t len, uint64_t ino, unsigned type, int64_t next_off); }; /* non-zero: full, stop */
 
