@@ -138,8 +138,6 @@ static void wait_once(struct task *t, int64_t deadline, bool io)
 static int sleep_until(struct task *t, int64_t deadline, bool killable_only, bool io)
 {
 	int rc = 0;
-	if (t->mb)
-		t->mb->twin_slow = 1;
 	for (;;) {
 		if (t->woken) {
 			t->woken = false;
@@ -153,6 +151,8 @@ static int sleep_until(struct task *t, int64_t deadline, bool killable_only, boo
 			rc = -ETIMEDOUT;
 			break;
 		}
+		if (t->mb)
+			t->mb->twin_slow = 1; /* the guest need not stay awake for the answer */
 		t->sleeping = true;
 		wait_once(t, deadline, io);
 		t->sleeping = false;

@@ -129,6 +129,8 @@ static inline void cpu_relax(void)
 
 static void post_reply(struct mailbox *mb)
 {
+	if (mb->twin_slow)
+		mb->twin_slow = 0;
 	__atomic_store_n(&mb->state, MB_REPLY, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&mb->guest_sleeps, __ATOMIC_SEQ_CST))
 		futex(&mb->state, FUTEX_WAKE, 1);
