@@ -10,6 +10,7 @@
 #include "tier/sentry/abi/handlers.h"
 #include "tier/sentry/fs/pipe.h"
 #include "tier/sentry/fs/async.h"
+#include "tier/sentry/gate/host.h"
 #include "tier/sentry/mm/mm.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
@@ -74,7 +75,16 @@ long sys_openat2(struct task *t, const uint64_t *a)
 	return do_open(t, (int)a[0], a[1], (unsigned)how.flags, (uint32_t)how.mode, resolve);
 }
 
-long sys_close(struct task *t, const uint64_t *a) { return fd_close(t, (int)a[0]); }
+long sys_close(struct task *t, const uint64_t *a)
+{
+	struct file *f = t->mm->filemaps ? fd_file_any(t, (int)a[0]) : NULL;
+	if (f) {
+		file_get(f);
+		filemap_close(t, f);
+		file_put(f);
+	}
+	return fd_close(t, (int)a[0]);
+}
 
 long sys_close_range(struct task *t, const uint64_t *a)
 {

@@ -13,6 +13,7 @@
 
 #include "tier/sentry/fs/hostfs.h"
 #include "tier/sentry/fs/hoststat.h"
+#include "tier/sentry/gate/host.h"
 #include "tier/sentry/task/task.h"
 
 struct host_inode {
@@ -375,6 +376,9 @@ static ssize_t host_read(struct task *t, struct file *f, struct uio *u, int64_t 
 		*pos += n;
 		return n;
 	}
+	ssize_t mapped = filemap_read(t, f, u, pos);
+	if (mapped != -EAGAIN)
+		return mapped;
 	char *buf = task_buf(t);
 	if (!buf)
 		return -ENOMEM;

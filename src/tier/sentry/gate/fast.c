@@ -196,6 +196,11 @@ GATE __attribute__((noinline)) static void marshal(struct mailbox *mb, const str
 GATE __attribute__((noinline)) static long copy_back(struct mailbox *mb)
 {
 	uint32_t n = mb->n_copy;
+	if (n & GATE_BULK) {
+		n &= ~GATE_BULK;
+		if (copy_guest(mb, mb->bulk_dst, mb->bulk_src, mb->bulk_len))
+			return -14;
+	}
 	for (uint32_t i = 0; i < n && i < GATE_RANGES; i++)
 		if (copy_guest(mb, mb->copy[i].addr, window(mb) + mb->copy[i].off, mb->copy[i].len))
 			return -14; /* EFAULT: the memory went away meanwhile */
@@ -232,6 +237,7 @@ long GATE gate_fastcall(struct mailbox *mb, uint64_t nr)
 	if (nr < GATE_CALLS && m->op[0])
 		marshal(mb, m);
 	mb->kind = MB_FASTCALL;
+	mb->no_bulk = 0;
 	for (;;) {
 		gate_roundtrip(mb);
 		if (gate_act(mb))
@@ -243,6 +249,11 @@ long GATE gate_fastcall(struct mailbox *mb, uint64_t nr)
 		if (mb->action == MB_COPY) {
 			mb->result = fault;
 			mb->kind = MB_RESULT;
+			continue;
+		}
+		if (fault && mb->action == MB_RETURN && mb->n_copy & GATE_BULK && !mb->no_bulk) { /* the file became shorter: once more, without */
+			mb->no_bulk = 1;
+			mb->kind = MB_FASTCALL;
 			continue;
 		}
 		if (mb->action == MB_TRAP)

@@ -50,6 +50,7 @@ enum {
  * the window when the call returns (copy). */
 struct gate_range { uint64_t addr; uint32_t len, off; };
 enum { GATE_RANGES = 8 };
+#define GATE_BULK 0x80000000u
 
 /* What the gate marshals for a call: up to four operands. kind | argument << 4 | size or length argument << 7. */
 enum {
@@ -112,6 +113,8 @@ struct mailbox {
 	/* set by the sentry for a new thread or process, read once by its gate */
 	uint64_t hello_fd;     /* secret<<32 | fd number: proves to the notifier who this is */
 	uint64_t hello_fork;   /* 1: an address space of its own, the arena was remapped through hello_fd */
+	uint64_t bulk_dst, bulk_src, bulk_len; /* with GATE_BULK in n_copy: from a mapping of the guest */
+	uint32_t no_bulk, pad5; /* the mapping faulted: answer without */
 	struct gate_range in[GATE_RANGES], out[GATE_RANGES], copy[GATE_RANGES];
 };
 #define AT(field, off) _Static_assert(__builtin_offsetof(struct mailbox, field) == (off), #field)

@@ -196,6 +196,7 @@ static void take_fastcall(struct task *t)
 	t->fast_regs.rip = __atomic_load_n(&mb->rip, __ATOMIC_RELAXED);
 	t->fast_regs.rsp = __atomic_load_n(&mb->rsp, __ATOMIC_RELAXED);
 	t->regs = &t->fast_regs;
+	t->no_bulk = __atomic_load_n(&mb->no_bulk, __ATOMIC_RELAXED);
 	w->n_in = MIN((uint32_t)__atomic_load_n(&mb->n_in, __ATOMIC_RELAXED), (uint32_t)GATE_RANGES);
 	w->n_out = MIN((uint32_t)__atomic_load_n(&mb->n_out, __ATOMIC_RELAXED), (uint32_t)GATE_RANGES);
 	w->used = 0;
@@ -208,6 +209,20 @@ static void take_fastcall(struct task *t)
 	for (unsigned i = 0; i < w->n_out; i++)
 		w->out[i] = mb->out[i];
 	w->used = (w->used + 63) & ~63u;
+}
+
+/* What the gate is to copy when it gets the answer. */
+static void post_copies(struct task *t)
+{
+	struct mailbox *mb = t->mb;
+	mb->n_copy = t->window.n_copy;
+	if (t->bulk_len) {
+		mb->bulk_dst = t->bulk_dst;
+		mb->bulk_src = t->bulk_src;
+		mb->bulk_len = t->bulk_len;
+		mb->n_copy |= GATE_BULK;
+		t->bulk_len = 0;
+	}
 }
 
 static void no_window(struct task *t)
@@ -268,7 +283,7 @@ static void resume(struct task *t, uint32_t action)
 {
 	gate_publish(t);
 	t->in_guest = true;
-	t->mb->n_copy = t->window.n_copy;
+	post_copies(t);
 	t->mb->action = action;
 	post_reply(t->mb);
 }
@@ -302,7 +317,7 @@ static long act(struct task *t)
 int gate_frame(struct task *t, long ret)
 {
 	t->mb->ret = ret;
-	t->mb->n_copy = t->window.n_copy;
+	post_copies(t);
 	t->mb->action = MB_TRAP;
 	post_reply(t->mb);
 	int rc = gate_wait(t);
@@ -316,7 +331,7 @@ int gate_frame(struct task *t, long ret)
 
 int gate_flush(struct task *t)
 {
-	t->mb->n_copy = t->window.n_copy;
+	post_copies(t);
 	t->mb->action = MB_COPY;
 	long rc = act(t);
 	t->window.n_copy = 0;

@@ -98,6 +98,15 @@ void patch_drop(struct mm *m, uint64_t start, uint64_t end); /* the range is map
 int patch_undo(struct task *t, uint64_t start, uint64_t end); /* put the original bytes back (mremap, writable text); map lock held */
 bool patch_reserved(const struct mm *m, uint64_t start, uint64_t end); /* touches a trampoline */
 
+/* filemap.c: reads of hot host files by copying from a mapping */
+struct file;
+struct uio;
+ssize_t filemap_read(struct task *t, struct file *f, struct uio *u, int64_t *pos); /* -EAGAIN: read as usual */
+void filemap_close(struct task *t, struct file *f);                                /* a descriptor of it goes */
+bool filemap_reserved(const struct mm *m, uint64_t start, uint64_t end);
+int filemap_dup(struct mm *to, const struct mm *from);
+void filemap_free(struct mm *m);
+
 struct arena_mem *gate_arena_new(void);
 struct mailbox *slot_map(struct arena_mem *a, unsigned slot);
 struct host_as *as_new(struct arena_mem *arena);

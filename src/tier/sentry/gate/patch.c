@@ -138,7 +138,7 @@ bool patch_reserved(const struct mm *m, uint64_t start, uint64_t end)
 	for (unsigned i = 0; p && i < p->n_pages; i++)
 		if (start < p->pages[i].addr + PAGE_SIZE_ && end > p->pages[i].addr)
 			return true;
-	return false;
+	return filemap_reserved(m, start, end);
 }
 
 uint64_t patch_site_of(const struct mm *m, uint64_t rip)

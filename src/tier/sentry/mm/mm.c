@@ -43,7 +43,8 @@ struct mm *mm_dup(struct mm *m)
 	n->refs = 1;
 	n->map_owner = NULL;
 	n->map_wait = wq;
-	if (patch_dup(n, m) < 0) {
+	if (patch_dup(n, m) < 0 || filemap_dup(n, m) < 0) {
+		patch_free(n);
 		free(n);
 		return NULL;
 	}
@@ -79,6 +80,7 @@ void mm_put(struct mm *m)
 	free(m->v);
 	aio_mm_gone(m);
 	patch_free(m);
+	filemap_free(m);
 	if (m->exe)
 		file_put(m->exe);
 	free(m->exe_path);

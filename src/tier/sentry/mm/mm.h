@@ -12,6 +12,7 @@
 struct file;
 struct shm_segment;
 struct patches;
+struct filemaps;
 
 enum { PAGE_SIZE_ = 4096 };
 #define PAGE_DOWN(x) ((x) & ~4095ull)
@@ -43,6 +44,7 @@ struct mm {
 	uint64_t mlock_future;
 	bool dumpable, thp_disabled;
 	unsigned membarrier; /* registrations: 1 expedited, 2 with serialisation */
+	struct filemaps *filemaps; /* gate/filemap.c */
 	struct patches *patches;  /* call sites (gate/patch.c) */
 };
 

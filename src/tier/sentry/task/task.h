@@ -96,6 +96,8 @@ struct task {
 	bool fastcall;                /* this request came without a frame: regs points to fast_regs */
 	struct gate_regs fast_regs;
 	struct window window;
+	uint64_t bulk_dst, bulk_src, bulk_len; /* with the next answer: gate/filemap.c */
+	bool no_bulk;
 	bool poked;                   /* told to look at its flags while waiting for the mailbox */
 	/* sleeping */
 	pthread_cond_t cond;

@@ -285,6 +285,7 @@ struct file {
 	uint32_t owner_uid, owner_euid;   /* of who set it */
 	struct async *async;        /* O_ASYNC */
 	char *anon_name;            /* "pipe:[17]", "anon_inode:[eventpoll]"; owned; NULL: path */
+	unsigned reads;             /* host files: gate/filemap.c */
 	bool noctty;                /* O_NOCTTY of the open that makes it */
 	bool deny_write;            /* an execve's reference */
 	bool counted;               /* among its mount's writers */
