@@ -1,7 +1,6 @@
 /*
  * One measured loop inside a container: bench-work NAME N [FILE] prints "ns-per-round" to stdout. Runs natively, under ns and behind the sentry.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>

@@ -257,7 +257,9 @@ int gate_wait(struct task *t)
 void gate_publish(struct task *t)
 {
 	struct mailbox *mb = t->mb;
-	if (t->published == t->cred && t->published_tid == t->tid)
+	/* a trace shows every call, a filter of the guest judges every call */
+	bool valid = !K.opt->strace && !t->seccomp && !t->seccomp_mode;
+	if (t->published == t->cred && t->published_tid == t->tid && mb->ids_valid == valid)
 		return;
 	mb->pid = (uint32_t)t->proc->pid;
 	mb->tid = (uint32_t)t->tid;
@@ -265,8 +267,7 @@ void gate_publish(struct task *t)
 	mb->euid = uid_shown(t, t->cred->euid);
 	mb->gid = gid_shown(t, t->cred->gid);
 	mb->egid = gid_shown(t, t->cred->egid);
-	/* a trace shows every call, a filter of the guest judges every call */
-	mb->ids_valid = !K.opt->strace && !t->seccomp && !t->seccomp_mode;
+	mb->ids_valid = valid;
 	t->published = t->cred;
 	t->published_tid = t->tid;
 }
