@@ -208,6 +208,8 @@ int unix_send_fd(int sock, int fd, const char *payload, struct err *e) MUST_CHEC
 /* sd_notify proxy: socket in the state directory, bound into the container at the path that $NOTIFY_SOCKET names. */
 int notify_prepare(struct ctr *c, struct oci_spec *spec, struct err *e) MUST_CHECK;  /* adds mount and variable; nothing without $NOTIFY_SOCKET */
 int notify_bind(struct ctr *c, int *ret_fd, struct err *e) MUST_CHECK;
+/* A message of our own to $NOTIFY_SOCKET. 0 or negative errno. */
+int notify_send(const char *text);
 /* Forward one message to $NOTIFY_SOCKET; 1 when it was READY=1 (MAINPID=pid is added), 0 when not, negative errno. */
 int notify_forward(int fd, pid_t main_pid);
 /* Wait for READY=1 or for the death of init. */

@@ -83,6 +83,10 @@ static int send_host(const char *text, size_t n) {
 	return 0;
 }
 
+int notify_send(const char *text) {
+	return send_host(text, strlen(text));
+}
+
 int notify_forward(int fd, pid_t main_pid) {
 	char buf[NOTIFY_MESSAGE_MAX + 1];
 	ssize_t n = recv(fd, buf, NOTIFY_MESSAGE_MAX, 0);

@@ -244,6 +244,30 @@ static int devices(struct json_writer *w, const struct specgen *g, struct err *e
 	return 0;
 }
 
+static void block_io(struct json_writer *w, const struct specgen *g) {
+	if (!g->blkio_weight && !g->n_block)
+		return;
+	jw_key(w, "blockIO");
+	jw_object(w);
+	if (g->blkio_weight)
+		jw_kv_u64(w, "weight", g->blkio_weight);
+	for (size_t i = 0; i < g->n_block; i++) {
+		const struct specgen_block *b = &g->block[i];
+		if (i == 0 || !streq(b->key, g->block[i - 1].key)) {
+			jw_key(w, b->key);
+			jw_array(w);
+		}
+		jw_object(w);
+		jw_kv_i64(w, "major", b->major);
+		jw_kv_i64(w, "minor", b->minor);
+		jw_kv_u64(w, streq(b->key, "weightDevice") ? "weight" : "rate", b->value);
+		jw_object_end(w);
+		if (i + 1 == g->n_block || !streq(b->key, b[1].key))
+			jw_array_end(w);
+	}
+	jw_object_end(w);
+}
+
 static int resources(struct json_writer *w, const struct specgen *g, struct err *e) {
 	jw_key(w, "resources");
 	jw_object(w);
@@ -286,12 +310,7 @@ static int resources(struct json_writer *w, const struct specgen *g, struct err 
 		jw_kv_i64(w, "limit", g->pids_limit);
 		jw_object_end(w);
 	}
-	if (g->blkio_weight) {
-		jw_key(w, "blockIO");
-		jw_object(w);
-		jw_kv_u64(w, "weight", g->blkio_weight);
-		jw_object_end(w);
-	}
+	block_io(w, g);
 	map(w, "unified", &g->unified);
 	jw_object_end(w);
 	return 0;

@@ -12,6 +12,7 @@
 
 struct specgen_mount { const char *destination, *type, *source; const char *const *options; /* NULL-terminated */ };
 struct specgen_device { const char *path; char type; int64_t major, minor; uint32_t mode, uid, gid; const char *access; };
+struct specgen_block { const char *key; int64_t major, minor; uint64_t value; }; /* key: the array in resources.blockIO */
 struct specgen_rlimit { const char *type; uint64_t soft, hard; };
 
 enum specgen_seccomp { SPECGEN_SECCOMP_DEFAULT, SPECGEN_SECCOMP_UNCONFINED, SPECGEN_SECCOMP_FILE };
@@ -62,6 +63,8 @@ struct specgen {
 	const char *cpuset_cpus, *cpuset_mems;
 	int64_t pids_limit;                              /* 0: not given, -1: unlimited */
 	uint16_t blkio_weight;
+	const struct specgen_block *block; /* grouped by key */
+	size_t n_block;
 	struct oci_map unified;
 	/* hooks that the runtime must call: path and args of the network teardown etc. are the monitor's business, so none here */
 };

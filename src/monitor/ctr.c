@@ -84,6 +84,8 @@ static int load_fields(struct mctr *c, const struct json *j, struct err *e) {
 	c->bundle = strdup(bundle);
 	c->pid_file = dup_or_null(json_str(j, "pidFile", NULL));
 	c->isolation = dup_or_null(json_str(j, "isolation", NULL));
+	c->timeout = number(j, "timeout", 0) * 1000000000u;
+	c->no_cgroups = flag(j, "noCgroups");
 	c->tty = flag(j, "tty");
 	c->open_stdin = flag(j, "stdin");
 	c->stdin_once = flag(j, "stdinOnce");
@@ -238,6 +240,27 @@ static int answer_error(int fd, struct err *e) {
 	return 1;
 }
 
+/* Until the container has said that it is ready, or is gone: a process of its own, for a message must not wait for a monitor that is busy. */
+static void pass_readiness(struct work *w, struct created *made) {
+	pid_t monitor = getppid();
+	if (fork() != 0)
+		return;
+	struct pollfd p[2] = { { made->notify_fd, POLLIN, 0 }, { made->ctr->pidfd, POLLIN, 0 } };
+	dup2(made->notify_fd, 3);
+	if (made->ctr->pidfd < 0 && ctr_open_pidfd(made->ctr, NULL) < 0)
+		_exit(1);
+	p[1].fd = dup2(made->ctr->pidfd, 4);
+	p[0].fd = 3;
+	close_range(5, ~0u, 0); /* above all the monitor's lock */
+	for (int fd = 0; fd < 3; fd++)
+		close(fd);
+	(void)w;
+	while (poll(p, 2, -1) > 0 || errno == EINTR)
+		if ((p[0].revents && notify_forward(3, monitor) != 0) || p[1].revents)
+			break;
+	_exit(0);
+}
+
 static int start_in_child(struct work *w, int answer_fd) {
 	_cleanup_err_ struct err e = ERR_INIT;
 	struct engine eng = *w->m->cfg->engine;
@@ -245,6 +268,8 @@ static int start_in_child(struct work *w, int answer_fd) {
 	struct create_options o = { .id = w->c->id, .bundle = w->c->bundle, .console_socket = w->console, .pid_file = w->c->pid_file, .detach = true, .run = true };
 	if (w->c->isolation)
 		eng.isolation = w->c->isolation;
+	if (w->c->no_cgroups)
+		eng.cgroup_manager = CGROUP_MANAGER_DISABLED;
 	/* A record of an earlier run that nobody removed (the monitor was killed): it is not running, the command line checked that. */
 	struct ctr *old = NULL;
 	if (ctr_open(&eng, o.id, CTR_LOCK | CTR_DAMAGED, &old, NULL) == 0) {
@@ -259,12 +284,16 @@ static int start_in_child(struct work *w, int answer_fd) {
 	if (r < 0)
 		return answer_error(answer_fd, &e);
 	pid_t pid = made.ctr->rec.init_pid;
-	r = engine_start(made.ctr, &e);
+	r = notify_bind(made.ctr, &made.notify_fd, &e);
+	if (r == 0)
+		r = engine_start(made.ctr, &e);
 	if (r < 0) {
 		ctr_purge(made.ctr, NULL);
 		return answer_error(answer_fd, &e);
 	}
 	dprintf(answer_fd, "P%d", (int)pid);
+	if (made.notify_fd >= 0)
+		pass_readiness(w, &made);
 	return 0;
 }
 
@@ -296,7 +325,8 @@ static int delete_in_child(struct work *w, int answer_fd) {
 /* Listening socket for the pty's master, made where its path is short. */
 static int console_listen(struct monitor *m, char *path, size_t size, struct err *e) {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	snprintf(path, size, "%s/%s/console", m->cfg->run_dir, m->cfg->name);
+	/* By descriptor, which the child has too: sun_path has 108 bytes, and a user's run directory may be deep. */
+	snprintf(path, size, "/proc/self/fd/%d/%s/console", m->run_fd, m->cfg->name);
 	if (strlen(path) >= sizeof(sa.sun_path))
 		return err_set(e, -ENAMETOOLONG, "%s: too long for a socket", path);
 	strcpy(sa.sun_path, path);
@@ -409,6 +439,7 @@ int mctr_start(struct monitor *m, struct mctr *c, struct err *e) {
 	c->state = MCTR_RUNNING;
 	c->started = wall_ns();
 	c->started_mono = mono_ns();
+	c->deadline = c->timeout ? c->started_mono + c->timeout : UINT64_MAX;
 	c->exit_code = 0;
 	c->oom = false;
 	free(TAKE(c->error));

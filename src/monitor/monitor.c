@@ -102,6 +102,14 @@ static void restart_due(struct monitor *m) {
 	}
 }
 
+/* --timeout: its time is over. The end is seen like any other. */
+static void time_up(struct mctr *c) {
+	if (c->state == MCTR_RUNNING && c->pid > 0 && mono_ns() >= c->deadline) {
+		kill(c->pid, SIGKILL);
+		c->deadline = UINT64_MAX;
+	}
+}
+
 /* Milliseconds until the next timer: restarts are looked at every second too, for the stop marker. */
 static int next_timeout(struct monitor *m, size_t alive) {
 	uint64_t now = mono_ns(), next = UINT64_MAX;
@@ -111,6 +119,8 @@ static int next_timeout(struct monitor *m, size_t alive) {
 			uint64_t soon = MIN(c->restart_at, now + 1000000000u);
 			next = MIN(next, soon);
 		}
+		if (c->state == MCTR_RUNNING)
+			next = MIN(next, c->deadline);
 		if (c->state == MCTR_RUNNING && c->health.set && c->health.interval && c->health.pid == 0)
 			next = MIN(next, c->health.next);
 	}
@@ -268,8 +278,10 @@ int podmon_run(const struct podmon_config *cfg, struct err *e) {
 		static struct pollfd p[SLOTS];
 		static struct slot s[SLOTS];
 		restart_due(&m);
-		for (size_t i = 0; i < m.n_ctrs; i++)
+		for (size_t i = 0; i < m.n_ctrs; i++) {
 			health_tick(&m, m.ctrs[i]);
+			time_up(m.ctrs[i]);
+		}
 		size_t alive = settle(&m);
 		had_any |= alive > 0;
 		for (size_t i = 0; i < m.n_ctrs && !had_any; i++)

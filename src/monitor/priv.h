@@ -26,7 +26,8 @@ struct mctr {
 	char *id, *bundle, *dir, *pid_file, *isolation;
 	char **cleanup;
 	int dir_fd;
-	bool tty, open_stdin, stdin_once;
+	bool tty, open_stdin, stdin_once, no_cgroups;
+	uint64_t timeout, deadline; /* ns, 0: none; CLOCK_MONOTONIC ns, UINT64_MAX: none */
 	enum mctr_state state;
 	enum monitor_restart restart;
 	uint32_t restart_max, restarts;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -98,6 +99,28 @@ static int env_file(struct bundle *b, const char *path, struct err *e) {
 	return 0;
 }
 
+/* "PATH=${PATH}:/more": $NAME and ${NAME} are what the container has so far, nothing when it has none. */
+static int merge_env(struct bundle *b, const char *word, struct err *e) {
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+	const char *eq = strchr(word, '=');
+	char name[256];
+	if (!eq || eq == word)
+		return err_set(e, -EINVAL, "--env-merge \"%s\" is not NAME=VALUE", word);
+	strbuf_printf(&out, "%.*s=", (int)(eq - word), word);
+	for (const char *s = eq + 1; *s;) {
+		bool brace = s[0] == '$' && s[1] == '{';
+		size_t skip = brace ? 2 : 1, n = s[0] == '$' ? strspn(s + skip, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") : 0;
+		if (!n || n >= sizeof(name) || (brace && s[skip + n] != '}')) {
+			strbuf_putc(&out, *s++);
+			continue;
+		}
+		snprintf(name, sizeof(name), "%.*s", (int)n, s + skip);
+		strbuf_puts(&out, bundle_env(b, name) ? bundle_env(b, name) : "");
+		s += skip + n + brace;
+	}
+	return out.failed ? oom(e) : set_env(b, arena_strdup(b->a, strbuf_str(&out)), e);
+}
+
 static int environment(struct bundle *b, struct err *e) {
 	static const char *const proxies[] = { "http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY" };
 	const struct run_opts *o = &b->c->opts;
@@ -118,6 +141,8 @@ static int environment(struct bundle *b, struct err *e) {
 	for (const struct json *m = json_first(json_get(b->c->image_config, "Env")); m && r == 0; m = m->next)
 		if (m->type == JSON_STRING && strchr(m->text, '=') && m->text[0] != '=')
 			r = set_env(b, m->text, e);
+	for (size_t i = 0; r == 0 && i < o->env_merge.n; i++)
+		r = merge_env(b, o->env_merge.v[i], e);
 	for (size_t i = 0; r == 0 && i < o->unsetenv.n; i++)
 		unset_env(b, o->unsetenv.v[i]);
 	for (size_t i = 0; r == 0 && i < o->env_file.n; i++)
@@ -259,10 +284,13 @@ static int ulimits(struct bundle *b, struct err *e) {
 
 static int security(struct bundle *b, struct err *e) {
 	const struct run_opts *o = &b->c->opts;
-	struct oci_map_entry *annotations = arena_array(b->a, o->annotation.n + 4, struct oci_map_entry);
+	struct oci_map_entry *annotations = arena_array(b->a, o->annotation.n + o->security_opt.n + 4, struct oci_map_entry);
 	size_t n = 0;
 	if (!annotations)
 		return oom(e);
+	for (size_t i = 0; i < o->group_add.n; i++)
+		if (streq(o->group_add.v[i], "keep-groups"))
+			annotations[n++] = (struct oci_map_entry){ "run.oci.keep_original_groups", "1" };
 	for (size_t i = 0; i < o->security_opt.n; i++) {
 		char *s = arena_strdup(b->a, o->security_opt.v[i]);
 		char *eq = s + strcspn(s, "=:");
@@ -324,6 +352,11 @@ int bundle_process(struct bundle *b, struct err *e) {
 	/* keep-id: the caller's own number, unless a user was named. */
 	if (b->ids.keep_id && !o->user)
 		who = arena_printf(b->a, "%u:%u", b->ids.uid, b->ids.gid);
+	for (size_t i = 0; o->user && i < o->hostuser.n; i++) {
+		const struct passwd *pw = streq(o->user, o->hostuser.v[i]) ? getpwnam(o->user) : NULL;
+		if (pw)
+			who = arena_printf(b->a, "%u:%u", pw->pw_uid, pw->pw_gid);
+	}
 	int r = environment(b, e);
 	if (r == 0)
 		r = command(b, e);
@@ -504,8 +537,8 @@ int bundle_resources(struct bundle *b, struct err *e) {
 		b->g.pids_limit = 0;
 	if (r == 0 && o->blkio_weight && (r = parse_number("--blkio-weight", o->blkio_weight, 10, 1000, &v, e)) == 0)
 		b->g.blkio_weight = (uint16_t)v;
-	if (r == 0 && o->blkio_weight_device.n)
-		return err_set(e, -ENOTSUP, "--blkio-weight-device is not supported");
+	if (r == 0)
+		r = bundle_block_io(b, e);
 	if (r == 0 && o->oom_score_adj && (r = parse_number("--oom-score-adj", o->oom_score_adj, -1000, 1000, &v, e)) == 0) {
 		b->g.oom_score_adj = v;
 		b->g.oom_score_adj_set = true;

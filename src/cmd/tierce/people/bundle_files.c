@@ -146,6 +146,15 @@ static int volume_word(struct bundle *b, const char *text, struct err *e) {
 	return named_volume(b, s, first, second, true, e);
 }
 
+/* Another image's files: read-only unless rw is given, and then the changes are the container's own. */
+static int image_mount_word(struct bundle *b, const char *image, const char *dest, const char *options, struct err *e) {
+	static const char *const ro[] = { "rbind", "ro", "rprivate", NULL }, *const rw[] = { "rbind", "rprivate", NULL };
+	const char *path;
+	bool write = has_word(options, "rw");
+	int r = image_mount(b->c, image, dest, write, &path, e);
+	return r < 0 ? err_wrap(e, r, "--mount type=image") : bundle_add_mount(b, dest, "bind", path, write ? rw : ro, e);
+}
+
 /* type=bind,source=..,target=..,readonly ... */
 static int mount_word(struct bundle *b, const char *text, struct err *e) {
 	char *s = arena_strdup(b->a, text);
@@ -167,6 +176,8 @@ static int mount_word(struct bundle *b, const char *text, struct err *e) {
 			strbuf_puts(&options, !v || streq(v, "true") || streq(v, "1") ? ",ro" : ",rw");
 		else if (streq(w, "bind-propagation") && v)
 			strbuf_printf(&options, ",%s", v);
+		else if (streq(w, "rw") || streq(w, "readwrite"))
+			strbuf_puts(&options, !v || streq(v, "true") || streq(v, "1") ? ",rw" : ",ro");
 		else if (streq(w, "bind-nonrecursive"))
 			strbuf_puts(&options, ",bind");
 		else if (streq(w, "tmpfs-size") && v)
@@ -189,11 +200,17 @@ static int mount_word(struct bundle *b, const char *text, struct err *e) {
 		return source ? bind(b, source, dest, list, false, e) : err_set(e, -EINVAL, "--mount \"%s\" lacks source=PATH", text);
 	if (streq(type, "volume"))
 		return source ? named_volume(b, source, dest, list, true, e) : anonymous_volume(b, dest, list, e);
-	if (streq(type, "tmpfs")) {
+	if (streq(type, "image"))
+		return source ? image_mount_word(b, source, dest, list, e) : err_set(e, -EINVAL, "--mount \"%s\" lacks source=IMAGE", text);
+	if (streq(type, "devpts")) {
+		const char *const *v = options_of(b, NULL, list, (const char *const[]){ "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", NULL });
+		return v ? bundle_add_mount(b, dest, "devpts", "devpts", v, e) : oom(e);
+	}
+	if (streq(type, "tmpfs") || streq(type, "ramfs")) {
 		const char *const *v = options_of(b, NULL, list, (const char *const[]){ "rprivate", "nosuid", "nodev", "tmpcopyup", NULL });
 		return v ? bundle_add_mount(b, dest, "tmpfs", "tmpfs", v, e) : oom(e);
 	}
-	return err_set(e, -EINVAL, "--mount \"%s\": type \"%s\" is not one of bind, volume, tmpfs", text, type);
+	return err_set(e, -EINVAL, "--mount \"%s\": type \"%s\" is not one of bind, volume, tmpfs, image, devpts", text, type);
 }
 
 static int tmpfs_word(struct bundle *b, const char *text, struct err *e) {
@@ -441,9 +458,10 @@ static int write_health(struct json_writer *w, struct bundle *b, struct err *e) 
 	jw_kv_u64(w, "timeout", timeout);
 	jw_kv_u64(w, "startPeriod", start);
 	jw_kv_i64(w, "retries", retries);
+	bool kill = o->health_on_failure && !streq(o->health_on_failure, "none"); /* restart: by the restart policy */
 	for (size_t i = 0; i < o->annotation.n; i++)
-		if (streq(o->annotation.v[i], "dev.tierce.health.on-failure=kill"))
-			jw_kv_bool(w, "kill", true);
+		kill |= streq(o->annotation.v[i], "dev.tierce.health.on-failure=kill"); /* liveness probes of pods */
+	jw_kv_bool(w, "kill", kill);
 	jw_key(w, "process");
 	jw_object(w);
 	jw_key(w, "args");
@@ -560,6 +578,10 @@ static int write_monitor(struct bundle *b, int dir, struct err *e) {
 		jw_kv_string(&w, "isolation", o->isolation);
 	if (o->pidfile)
 		jw_kv_string(&w, "pidFile", o->pidfile);
+	if (o->timeout)
+		jw_kv_i64(&w, "timeout", atoll(o->timeout));
+	if (o->cgroups && streq(o->cgroups, "disabled"))
+		jw_kv_bool(&w, "noCgroups", true);
 	int r = write_log(&w, b, e);
 	if (r == 0)
 		r = write_restart(&w, o->restart ? o->restart : "no", e);
@@ -619,6 +641,8 @@ int bundle_write(struct pctr *c, const char *rootfs, const char *netns, struct e
 	int r = fill(b, e);
 	if (r == 0)
 		r = bundle_files(b, e);
+	if (r == 0)
+		r = bundle_extra(b, e);
 	if (r < 0)
 		return r;
 	b->g.mounts = b->mounts;
@@ -653,15 +677,8 @@ int bundle_check(struct pctr *c, struct err *e) {
 		r = parse_port(b->a, o->publish.v[i], &ports, &n, e);
 	if (r == 0)
 		r = net_plan(c, &plan, e);
-	/* Words of podman that nobody acts on here: said, not swallowed. */
-	const struct { const char *option; bool given; } refused[] = {
-		{ "--timeout", o->timeout != NULL }, { "--tz", o->timezone != NULL }, { "--sdnotify", o->sdnotify && !streq(o->sdnotify, "ignore") },
-		{ "--systemd", o->systemd && !streq(o->systemd, "false") }, { "--requires", o->requires.n > 0 }, { "--label-file", o->label_file.n > 0 },
-		{ "--rmi", o->rmi }, { "--os", o->os && !streq(o->os, "linux") },
-	};
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(refused); i++)
-		if (refused[i].given)
-			return err_set(e, -ENOTSUP, "%s is not supported (docs/people.md)", refused[i].option);
+	if (r == 0)
+		r = bundle_extra_check(b, e);
 	if (r == 0 && o->stop_signal && oci_signal_number(o->stop_signal) < 0)
 		return err_set(e, -EINVAL, "--stop-signal \"%s\" is no signal", o->stop_signal);
 	if (r == 0 && o->stop_timeout)

@@ -381,6 +381,8 @@ static int c_cleanup(struct cli *t, const void *opts UNUSED, int argc UNUSED, ch
 	if (!c->pid) {
 		event_container(c, "died");
 		r = c->opts.rm ? pctr_remove(c, true, true, 0, e) : pctr_cleanup(c, e);
+		if (r == 0 && c->opts.rmi)
+			image_drop(c);
 		net_refresh_hosts(&p);
 	}
 	people_close(&p);

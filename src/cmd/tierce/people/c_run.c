@@ -41,6 +41,15 @@ int container_new(struct cli *t, struct people *p, struct run_opts *o, int argc,
 		return r;
 	if (o->cidfile && access(o->cidfile, F_OK) == 0)
 		return err_set(e, -EEXIST, "container ID file found, make sure the other container isn't running or delete %s", o->cidfile);
+	if (o->rmi)
+		o->rm = true;
+	if ((r = labels_from_files(p, o, e)) < 0)
+		return r;
+	/* Mistakes in the options are said before an image is fetched for them. */
+	struct pctr probe = { .p = p, .opts = *o, .id = "", .name = o->name ? o->name : "", .image = "", .image_id = "", .dir = p->data_dir, .pod_id = o->pod,
+		.command = command + 1, .n_command = n ? n - 1 : 0 };
+	if ((r = bundle_check(&probe, e)) < 0)
+		return r;
 	const char *rootfs = NULL;
 	if (!o->rootfs_flag) {
 		r = image_pick(p, argv[0], o, &pick, e);

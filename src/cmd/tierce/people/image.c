@@ -19,8 +19,21 @@ static int open_store(struct people *p, struct store **ret, struct err *e) {
 	return 0;
 }
 
+/* OCI's names (GOARCH). */
+static const char *host_arch(void) {
+#if defined(__x86_64__)
+	return "amd64";
+#elif defined(__aarch64__)
+	return "arm64";
+#else
+	return "unknown";
+#endif
+}
+
 static int pull(struct people *p, struct store *s, const char *ref, const struct run_opts *o, struct err *e) {
-	struct pull_opts opts = { .platform = o->platform ? o->platform : o->arch };
+	struct pull_opts opts = { .platform = o->platform };
+	if (!o->platform && (o->arch || o->variant))
+		opts.platform = arena_printf(&p->arena, "linux/%s%s%s", o->arch ? o->arch : host_arch(), o->variant ? "/" : "", o->variant ? o->variant : "");
 	struct remote_options remote = { .authfile = o->authfile, .tls_verify = o->tls_verify };
 	struct progress pr;
 	char id[DIGEST_MAX];
@@ -106,20 +119,103 @@ int rootfs_mount(struct pctr *c, const char **ret, struct err *e) {
 	return *ret ? 0 : err_sys(e, -ENOMEM, "mount the root file system");
 }
 
+/* Images that are mounted into the container: their snapshots are named in DIR/image-mounts, one a line, before they are made. */
+static const char *mounts_file(struct pctr *c) {
+	return arena_printf(&c->p->arena, "%s/image-mounts", c->dir);
+}
+
+static int each_image_mount(struct pctr *c, struct store *s, int (*fn)(struct store *s, const char *id, struct err *e), struct err *e) {
+	char line[160];
+	int r = 0;
+	FILE *f = fopen(mounts_file(c), "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		int k = fn(s, line, r == 0 ? e : NULL);
+		r = r < 0 || k == -ENOENT ? r : k;
+	}
+	if (f)
+		fclose(f);
+	return r;
+}
+
+static bool noted(const char *path, const char *id) {
+	char line[160];
+	bool found = false;
+	FILE *f = fopen(path, "re");
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		found = streq(line, id);
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+int image_mount(struct pctr *c, const char *image, const char *dest, bool writable, const char **ret, struct err *e) {
+	struct image_pick pick;
+	struct store *s;
+	struct run_opts pull = { .pull = "missing", .quiet = true };
+	char id[160], *path;
+	unsigned h = 5381;
+	for (const char *p = dest; *p; p++)
+		h = h * 33 + (unsigned char)*p;
+	/* Not a name that begins like the container's id: it would be found by its prefix. */
+	snprintf(id, sizeof(id), "mnt-%08x-%s", h, c->id);
+	int r = image_pick(c->p, image, &pull, &pick, e);
+	if (r == 0)
+		r = open_store(c->p, &s, e);
+	if (r == 0 && !noted(mounts_file(c), id)) {
+		FILE *f = fopen(mounts_file(c), "ae");
+		if (!f || fprintf(f, "%s\n", id) < 0 || fclose(f) != 0)
+			r = err_sys(e, errno, "write %s", mounts_file(c));
+	}
+	struct snapshot_ids ids = { .userns = -EBADF };
+	struct snapshot_opts o = { .flags = writable ? 0 : SNAPSHOT_READONLY, .ids = &ids };
+	if (r == 0)
+		r = userns_ids(c, &ids, e);
+	if (r == 0)
+		r = snapshot_create(s, id, pick.id, e);
+	if (r == 0)
+		r = snapshot_mount(s, id, &o, &path, e);
+	cleanup_close(&ids.userns);
+	if (r < 0)
+		return r;
+	*ret = arena_strdup(&c->p->arena, path);
+	free(path);
+	return *ret ? 0 : err_sys(e, -ENOMEM, "mount the image");
+}
+
 int rootfs_unmount(struct pctr *c, struct err *e) {
 	struct store *s;
-	if (c->opts.rootfs_flag)
+	if (c->opts.rootfs_flag && access(mounts_file(c), F_OK) < 0)
 		return 0;
 	int r = open_store(c->p, &s, e);
-	return r < 0 ? r : snapshot_unmount(s, c->id, e);
+	if (r < 0)
+		return r;
+	r = each_image_mount(c, s, snapshot_unmount, e);
+	int k = c->opts.rootfs_flag ? 0 : snapshot_unmount(s, c->id, r == 0 ? e : NULL);
+	return r < 0 ? r : k;
 }
 
 int rootfs_remove(struct pctr *c, struct err *e) {
 	struct store *s;
-	if (c->opts.rootfs_flag)
+	if (c->opts.rootfs_flag && access(mounts_file(c), F_OK) < 0)
 		return 0;
 	int r = open_store(c->p, &s, e);
-	return r < 0 ? r : snapshot_remove(s, c->id, e);
+	if (r == 0)
+		r = each_image_mount(c, s, snapshot_remove, e);
+	if (r == 0 && !c->opts.rootfs_flag)
+		r = snapshot_remove(s, c->id, e);
+	return r;
+}
+
+void image_drop(struct pctr *c) {
+	struct store *s;
+	struct gc_result gc;
+	if (c->opts.rootfs_flag || open_store(c->p, &s, NULL) < 0)
+		return;
+	if (index_remove_image(s, c->image_id, true, NULL) >= 0)
+		(void)!store_gc(s, &gc, NULL);
 }
 
 int rootfs_diff(struct pctr *c, int (*cb)(void *ctx, char kind, const char *path), void *ctx, struct err *e) {

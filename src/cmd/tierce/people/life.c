@@ -38,6 +38,10 @@ int pctr_connect(struct pctr *c, struct err *e) {
 	return fd;
 }
 
+static bool notifies(const struct pctr *c, const char *mode) {
+	return !c->pod_id && streq(c->opts.sdnotify ? c->opts.sdnotify : "container", mode);
+}
+
 static int spawn_monitor(struct pctr *c, struct err *e) {
 	struct people *p = c->p;
 	char dir[4096], answer[512];
@@ -65,6 +69,8 @@ static int spawn_monitor(struct pctr *c, struct err *e) {
 			_exit(127);
 		if (p->rootless)
 			rootless_note(p->run_dir, getpid(), false);
+		if (!notifies(c, "container"))
+			unsetenv("NOTIFY_SOCKET");
 		execl(program, "tierce-monitor", "--data", p->data_dir, "--run", p->run_dir, "--state-root", p->state_root, "--name", monitor_name(c), "--ready-fd", "3",
 			c->pod_id ? "--pod" : (char *)NULL, (char *)NULL);
 		dprintf(3, "E%s: %s", program, strerror(errno));
@@ -135,6 +141,51 @@ static int prepare(struct pctr *c, struct err *e) {
 	return r;
 }
 
+/* --requires: what this one needs runs first. */
+static int start_required(struct pctr *c, struct err *e) {
+	static unsigned depth;
+	enum { DEPTH_MAX = 32 }; /* a circle of requirements ends here */
+	int r = 0, fd;
+	if (depth >= DEPTH_MAX)
+		return err_set(e, -ELOOP, "--requires: containers require each other in a circle");
+	depth++;
+	for (size_t i = 0; r == 0 && i < c->opts.requires.n; i++) {
+		struct pctr *other;
+		r = pctr_find(c->p, c->opts.requires.v[i], &other, e);
+		if (r == 0 && !other->pid)
+			r = pctr_start(other, NULL, &fd, e);
+		if (r < 0)
+			err_wrap(e, r, "--requires %s", c->opts.requires.v[i]);
+	}
+	depth--;
+	return r;
+}
+
+/* The pid of who listens at the other end. */
+static pid_t monitor_pid(int fd) {
+	struct ucred cred;
+	socklen_t n = sizeof(cred);
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) == 0 ? cred.pid : 0;
+}
+
+/* --conmon-pidfile, --sdnotify conmon: what concerns the monitor. */
+static int announce(struct pctr *c, int fd, struct err *e) {
+	char text[64];
+	pid_t pid = monitor_pid(fd);
+	if (c->opts.conmon_pidfile) {
+		int n = snprintf(text, sizeof(text), "%d", (int)pid);
+		_cleanup_close_ int f = open(c->opts.conmon_pidfile, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+		int r = f < 0 ? -errno : fd_write_all(f, text, (size_t)n);
+		if (r < 0)
+			return err_sys(e, r, "--conmon-pidfile %s", c->opts.conmon_pidfile);
+	}
+	if (notifies(c, "conmon") && getenv("NOTIFY_SOCKET")) {
+		snprintf(text, sizeof(text), "READY=1\nMAINPID=%d\n", (int)pid);
+		(void)!notify_send(text);
+	}
+	return 0;
+}
+
 int pctr_start(struct pctr *c, const struct attach_io *io, int *ret_fd, struct err *e) {
 	char packet[80];
 	int n = snprintf(packet, sizeof(packet), "S%s", c->id);
@@ -149,7 +200,9 @@ int pctr_start(struct pctr *c, const struct attach_io *io, int *ret_fd, struct e
 		return err_set(e, -EBUSY, "container %s is paused: unpause it", c->name);
 	if (c->pid && !io)
 		return 0;
-	int r = c->pid ? 0 : prepare(c, e);
+	int r = c->pid ? 0 : start_required(c, e);
+	if (r == 0 && !c->pid)
+		r = prepare(c, e);
 	if (r == 0 && !c->monitored)
 		r = spawn_monitor(c, e);
 	_cleanup_close_ int fd = r == 0 ? pctr_connect(c, e) : -EBADF;
@@ -161,6 +214,8 @@ int pctr_start(struct pctr *c, const struct attach_io *io, int *ret_fd, struct e
 		r = request(fd, packet, (size_t)n, e);
 	if (r == 0 && io && io->tty)
 		send_size(fd);
+	if (r == 0)
+		r = announce(c, fd, e);
 	if (r < 0) {
 		/* The monitor removes what it made; mounts and network are ours. */
 		pctr_refresh(c);
@@ -393,7 +448,10 @@ static void wait_settled(struct pctr *c) {
 }
 
 int pctr_stop(struct pctr *c, int64_t timeout_s, bool ignore, struct err *e) {
-	const char *name = c->opts.stop_signal ? c->opts.stop_signal : json_str(c->image_config, "StopSignal", "TERM");
+	bool manager;
+	/* systemd(1): SIGRTMIN+3 halts it; SIGTERM would only make it run itself anew. */
+	const char *usual = container_systemd(c, &manager, NULL) == 0 && manager ? "RTMIN+3" : "TERM";
+	const char *name = c->opts.stop_signal ? c->opts.stop_signal : json_str(c->image_config, "StopSignal", usual);
 	int sig = oci_signal_number(*name ? name : "TERM"), r;
 	pctr_refresh(c);
 	if (!c->pid && !streq(c->state, "restarting"))

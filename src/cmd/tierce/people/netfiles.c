@@ -67,7 +67,7 @@ static const char peers_mark[] = "# containers on the same networks\n";
 /* In place, because the container has this very file mounted. */
 static int write_in_place(const char *dir, const char *name, const struct strbuf *b, struct err *e);
 
-static int write_owned(struct bundle *b, const char *name, const struct strbuf *text, struct err *e) {
+int bundle_write_file(struct bundle *b, const char *name, const struct strbuf *text, struct err *e) {
 	int r = write_in_place(b->c->dir, name, text, e);
 	if (r == 0 && b->ids.uids.n && chown(arena_printf(b->a, "%s/%s", b->c->dir, name), userns_outside(&b->ids.uids, 0), userns_outside(&b->ids.gids, 0)) < 0)
 		r = err_sys(e, errno, "change the owner of %s/%s", b->c->dir, name);
@@ -273,20 +273,20 @@ int net_write_files(struct bundle *b, struct err *e) {
 		strbuf_puts(&hosts, peers_mark);
 		if (pctr_list(b->c->p, &v, &n, NULL) == 0)
 			peer_lines(b->c, v, n, &hosts);
-		r = write_owned(b, "hosts", &hosts, e);
+		r = bundle_write_file(b, "hosts", &hosts, e);
 		if (r == 0)
 			r = bundle_add_mount(b, "/etc/hosts", "bind", arena_printf(b->a, "%s/hosts", b->c->dir), options, e);
 	}
 	bool none = b->c->opts.dns.n && streq(b->c->opts.dns.v[0], "none");
 	if (r == 0 && !none && plan.mode != NET_NONE) {
 		resolver(b, &plan, &resolv);
-		r = write_owned(b, "resolv.conf", &resolv, e);
+		r = bundle_write_file(b, "resolv.conf", &resolv, e);
 		if (r == 0)
 			r = bundle_add_mount(b, "/etc/resolv.conf", "bind", arena_printf(b->a, "%s/resolv.conf", b->c->dir), options, e);
 	}
 	if (r == 0 && b->g.hostname) {
 		strbuf_printf(&name, "%s\n", b->g.hostname);
-		r = write_owned(b, "hostname", &name, e);
+		r = bundle_write_file(b, "hostname", &name, e);
 		if (r == 0)
 			r = bundle_add_mount(b, "/etc/hostname", "bind", arena_printf(b->a, "%s/hostname", b->c->dir), options, e);
 	}

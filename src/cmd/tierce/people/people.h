@@ -89,8 +89,12 @@ int image_pick(struct people *p, const char *ref, const struct run_opts *o, stru
 int rootfs_create(struct pctr *c, struct err *e) MUST_CHECK;
 int rootfs_mount(struct pctr *c, const char **ret, struct err *e) MUST_CHECK;
 int rootfs_unmount(struct pctr *c, struct err *e);
+/* Mount another image for the container (dest tells several apart); unmounted and removed with the root file system. */
+int image_mount(struct pctr *c, const char *image, const char *dest, bool writable, const char **ret, struct err *e) MUST_CHECK;
 int rootfs_remove(struct pctr *c, struct err *e) MUST_CHECK;
 int rootfs_diff(struct pctr *c, int (*cb)(void *ctx, char kind, const char *path), void *ctx, struct err *e) MUST_CHECK;
+/* --rmi: remove its image when nothing else uses it. */
+void image_drop(struct pctr *c);
 struct commit_opts;
 int rootfs_commit(struct pctr *c, const struct commit_opts *o, const char **ret_id, struct err *e) MUST_CHECK;
 
@@ -106,6 +110,8 @@ struct userns_plan {
 /* What --userns, --uidmap and so on mean. Idempotent: what auto gives a container is its own until userns_forget(). */
 int userns_plan(struct pctr *c, struct userns_plan *ret, struct err *e) MUST_CHECK;
 void userns_forget(struct pctr *c);
+/* The mode's word alone. */
+int userns_check(const char *mode, struct err *e) MUST_CHECK;
 /* Id outside of an id inside; (uint32_t)-1: not mapped. */
 uint32_t userns_outside(const struct oci_id_maps *m, uint32_t id);
 /* The same for the store: who owns the container's files. ret->userns is the caller's to close. */
@@ -140,6 +146,15 @@ int bundle_process(struct bundle *b, struct err *e) MUST_CHECK;      /* args, en
 int bundle_files(struct bundle *b, struct err *e) MUST_CHECK;        /* volumes, mounts, tmpfs, devices, secrets, hosts */
 int bundle_namespaces(struct bundle *b, struct err *e) MUST_CHECK;
 int bundle_resources(struct bundle *b, struct err *e) MUST_CHECK;
+int bundle_extra(struct bundle *b, struct err *e) MUST_CHECK;        /* --tz, --systemd, /etc/passwd */
+int bundle_extra_check(struct bundle *b, struct err *e) MUST_CHECK;
+int bundle_block_io(struct bundle *b, struct err *e) MUST_CHECK;
+/* Is the command a system manager, or said to be one? */
+int container_systemd(struct pctr *c, bool *ret, struct err *e) MUST_CHECK;
+/* --label-file into --label. */
+int labels_from_files(struct people *p, struct run_opts *o, struct err *e) MUST_CHECK;
+/* A file of the container's directory that its root owns. */
+int bundle_write_file(struct bundle *b, const char *name, const struct strbuf *text, struct err *e) MUST_CHECK;
 int capabilities_check(struct bundle *b, struct err *e) MUST_CHECK;  /* values of --cap-add, --cap-drop, --ulimit */
 int bundle_add_mount(struct bundle *b, const char *dest, const char *type, const char *source, const char *const *options, struct err *e) MUST_CHECK;
 const char *bundle_env(struct bundle *b, const char *name);

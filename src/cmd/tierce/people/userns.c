@@ -197,6 +197,17 @@ static int plan_container(struct pctr *c, const char *who, struct userns_plan *r
 	return ret->path ? 0 : oom(e);
 }
 
+int userns_check(const char *mode, struct err *e) {
+	static const char *const words[] = { "", "host", "private", "auto", "keep-id", "nomap" };
+	size_t n = strcspn(mode ? mode : "", ":");
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (!mode || (strlen(words[i]) == n && strncmp(mode, words[i], n) == 0))
+			return 0;
+	if ((str_has_prefix(mode, "container:") || str_has_prefix(mode, "ns:")) && mode[n + 1])
+		return 0;
+	return err_set(e, -EINVAL, "--userns \"%s\" is not one of host, auto[:size=N], keep-id[:uid=N,gid=N], nomap, container:ID, ns:PATH", mode);
+}
+
 int userns_plan(struct pctr *c, struct userns_plan *ret, struct err *e) {
 	const struct run_opts *o = &c->opts;
 	const char *mode = o->userns ? o->userns : "";
@@ -242,7 +253,7 @@ int userns_plan(struct pctr *c, struct userns_plan *ret, struct err *e) {
 		ret->path = rest;
 		return 0;
 	}
-	return err_set(e, -EINVAL, "--userns \"%s\" is not one of host, auto[:size=N], keep-id[:uid=N,gid=N], nomap, container:ID, ns:PATH", mode);
+	return userns_check(mode, e);
 }
 
 void userns_forget(struct pctr *c) {
