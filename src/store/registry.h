@@ -62,6 +62,10 @@ void manifest_blob_free(struct manifest_blob *m);
 int registry_get_manifest(struct registry *r, struct http *h, const char *path, const char *reference, struct manifest_blob *ret, struct err *e);
 /* A whole small blob (a config) into memory, verified. */
 int registry_get_blob(struct registry *r, struct http *h, const char *path, const char *digest, size_t max, struct strbuf *ret, struct err *e);
+/* All tags of a repository, in the registry's order; page by page (distribution-spec, "Listing Tags"). Freed by strv_free(). */
+int registry_tags(struct registry *r, struct http *h, const char *path, char ***ret, struct err *e);
+/* Repositories, where the registry lists them (/v2/_catalog). */
+int registry_catalog(struct registry *r, struct http *h, char ***ret, struct err *e);
 /* Credentials accepted? For login. */
 int registry_ping(struct registry *r, struct http *h, struct err *e);
 

@@ -46,7 +46,7 @@ void help_command(const char *prog, const struct command *c, FILE *out);
 int cli_store(struct cli *cli, struct store **ret, struct err *e) MUST_CHECK;
 
 extern const struct command cmd_history, cmd_images, cmd_image_inspect, cmd_import, cmd_load, cmd_login, cmd_logout, cmd_pull, cmd_push, cmd_rmi, cmd_save,
-	cmd_search, cmd_image_mount, cmd_image_unmount, cmd_snapshot, cmd_system_check, cmd_system_df, cmd_system_prune, cmd_image_prune, cmd_tag, cmd_untag;
+	cmd_search, cmd_image_mount, cmd_image_unmount, cmd_snapshot, cmd_system_check, cmd_system_df, cmd_system_prune, cmd_image_prune, cmd_image_exists, cmd_image_tree, cmd_manifest_inspect, cmd_tag, cmd_untag;
 
 #define OPTS(t) .opts = (t), .n_opts = ARRAY_SIZE(t)
 #define OPTION_FITS(type) _Static_assert(sizeof(type) <= TIERCE_MAX_OPTIONS_SIZE, "TIERCE_MAX_OPTIONS_SIZE is too small")

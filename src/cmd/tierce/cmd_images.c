@@ -5,6 +5,7 @@
 
 #include "cmd/tierce/cli.h"
 #include "cmd/tierce/format.h"
+#include "cmd/tierce/imagefilter.h"
 #include "store/store.h"
 #include "wire/json.h"
 
@@ -19,7 +20,7 @@ OPTION_FITS(struct images_options);
 static const struct opt opts[] = {
 	{ "all", 'a', OPT_FLAG, 0, 0, AT(all), NULL, "all images (there are no intermediate ones)", NULL },
 	{ "digests", 0, OPT_FLAG, 0, 0, AT(digests), NULL, "show digests", NULL },
-	{ "filter", 'f', OPT_LIST, 0, 0, AT(filter), "KEY=VALUE", "dangling=true|false, reference=PATTERN, id=PREFIX", NULL },
+	{ "filter", 'f', OPT_LIST, 0, 0, AT(filter), "KEY=VALUE", "dangling=true|false, reference=PATTERN, id=PREFIX, label=KEY[=VALUE], until=TIME", NULL },
 	{ "format", 0, OPT_STRING, 0, 0, AT(format), "json|table|TEMPLATE", "how to print, e.g. '{{.Repository}}:{{.Tag}}'", NULL },
 	{ "noheading", 'n', OPT_FLAG, 0, 0, AT(noheading), NULL, "no line of headings", NULL },
 	{ "no-trunc", 0, OPT_FLAG, 0, 0, AT(no_trunc), NULL, "whole ids", NULL },
@@ -38,6 +39,7 @@ struct listing {
 	const char *only; /* a name given as operand */
 	struct fmt fmt;
 	struct err *e;
+	struct store *store;
 	unsigned shown;
 };
 
@@ -46,7 +48,9 @@ static int filter_matches(const struct listing *l, const struct image_row *r, co
 	if (!eq)
 		return err_set(e, EINVAL, "--filter %s: want KEY=VALUE", filter);
 	size_t n = (size_t)(eq - filter);
-	(void)l;
+	int k = image_filter(l->store, r, filter, e);
+	if (k != -ENOENT)
+		return k;
 	if (n == 8 && strncmp(filter, "dangling", n) == 0)
 		return streq(eq + 1, "true") == (r->names == NULL);
 	if (n == 2 && strncmp(filter, "id", n) == 0)
@@ -62,7 +66,7 @@ static int filter_matches(const struct listing *l, const struct image_row *r, co
 		snprintf(tagged, sizeof(tagged), "%s:%s", base, ref.tag);
 		return fnmatch(eq + 1, name, 0) == 0 || fnmatch(eq + 1, repo, 0) == 0 || fnmatch(eq + 1, base, 0) == 0 || fnmatch(eq + 1, tagged, 0) == 0;
 	}
-	return err_set(e, EINVAL, "--filter %.*s: unknown; there are dangling, id, reference", (int)n, filter);
+	return err_set(e, EINVAL, "--filter %.*s: unknown; there are dangling, id, label, reference, until", (int)n, filter);
 }
 
 static bool wanted_name(const struct listing *l, const char *name) {
@@ -148,6 +152,7 @@ static int run(struct cli *cli, const void *opts_, int argc, char **argv, struct
 		: fmt_init(&l.fmt, o->format, columns, ARRAY_SIZE(columns), !o->noheading, e);
 	if (r >= 0)
 		r = cli_store(cli, &s, e);
+	l.store = r >= 0 ? s : NULL;
 	if (r >= 0)
 		r = index_images(s, on_image, &l, e);
 	if (r < 0 || o->quiet) {

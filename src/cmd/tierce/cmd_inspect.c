@@ -1,9 +1,9 @@
 /* tierce image inspect, history */
 #include <errno.h>
-#include <fnmatch.h>
 
 #include "cmd/tierce/cli.h"
 #include "cmd/tierce/format.h"
+#include "cmd/tierce/gotemplate.h"
 #include "cmd/tierce/inspect.h"
 #include "store/pull.h"
 #include "store/snapshot.h"
@@ -95,89 +95,14 @@ static const struct opt inspect_opts[] = {
 	{ "format", 'f', OPT_STRING, 0, 0, offsetof(struct inspect_options, format), "json|TEMPLATE", "a path into the document, e.g. '{{.Config.Cmd}}' or '{{json .RootFS}}'", NULL },
 };
 
-/* ".A.B" inside a document. */
-static const struct json *path_get(const struct json *j, const char *path, size_t len) {
-	while (len && j) {
-		path++;
-		len--;
-		size_t n = 0;
-		while (n < len && path[n] != '.')
-			n++;
-		char key[256];
-		snprintf(key, sizeof(key), "%.*s", (int)MIN(n, sizeof(key) - 1), path);
-		if (n)
-			j = json_get(j, key);
-		path += n;
-		len -= n;
-	}
-	return j;
-}
-
-/* As Go prints values: strings plain, lists as [a b], maps as map[k:v]. */
-static void print_plain(struct strbuf *b, const struct json *j) {
-	switch (j->type) {
-	case JSON_STRING:
-	case JSON_NUMBER:
-		strbuf_puts(b, j->text);
-		break;
-	case JSON_BOOL:
-		strbuf_puts(b, j->boolean ? "true" : "false");
-		break;
-	case JSON_NULL:
-		strbuf_puts(b, "<nil>");
-		break;
-	case JSON_ARRAY:
-	case JSON_OBJECT:
-		strbuf_puts(b, j->type == JSON_ARRAY ? "[" : "map[");
-		for (struct json *m = json_first(j); m; m = m->next) {
-			if (j->type == JSON_OBJECT)
-				strbuf_printf(b, "%s:", m->key);
-			print_plain(b, m);
-			if (m->next)
-				strbuf_putc(b, ' ');
-		}
-		strbuf_putc(b, ']');
-		break;
-	}
-}
-
 int inspect_format(const char *text, size_t len, const char *template, struct strbuf *out, struct err *e) {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	struct json *j;
 	int r = json_parse(&a, text, len, &j, e);
+	if (r == 0)
+		r = go_template(template, j, NULL, 0, out, e);
 	if (r < 0)
 		return r;
-	for (const char *p = template; *p;) {
-		if (p[0] != '{' || p[1] != '{') {
-			if (p[0] == '\\' && (p[1] == 'n' || p[1] == 't')) {
-				strbuf_putc(out, p[1] == 'n' ? '\n' : '\t');
-				p += 2;
-			} else
-				strbuf_putc(out, *p++);
-			continue;
-		}
-		const char *s = p + 2 + strspn(p + 2, " "), *end = strstr(p, "}}");
-		if (!end)
-			return err_set(e, EINVAL, "--format: '{{' without '}}'");
-		bool json = strncmp(s, "json ", 5) == 0;
-		s += json ? 5 + strspn(s + 5, " ") : 0;
-		size_t n = (size_t)(end - s);
-		while (n && s[n - 1] == ' ')
-			n--;
-		if (!n || *s != '.')
-			return err_set(e, EINVAL, "--format: '%.*s' is not understood; paths are written {{.Config.Cmd}} or {{json .Config}}", (int)(end + 2 - p), p);
-		const struct json *v = path_get(j, s, n);
-		if (!v)
-			return err_set(e, EINVAL, "--format: there is no %.*s", (int)n, s);
-		if (json) {
-			struct json_writer w;
-			jw_init(&w, out, 0);
-			jw_value(&w, v);
-			jw_finish(&w);
-		} else
-			print_plain(out, v);
-		p = end + 2;
-	}
 	return strbuf_putc(out, '\n') < 0 ? err_set(e, ENOMEM, "out of memory") : 0;
 }
 

@@ -1,4 +1,4 @@
-/* tierce login, logout, search */
+/* tierce login, logout */
 #include <errno.h>
 #include <string.h>
 #include <termios.h>
@@ -126,14 +126,5 @@ static int logout(struct cli *cli, const void *opts, int argc, char **argv, stru
 	return 0;
 }
 
-static int search(struct cli *cli, const void *opts, int argc, char **argv, struct err *e) {
-	(void)cli;
-	(void)opts;
-	(void)argc;
-	(void)argv;
-	return err_set(e, EOPNOTSUPP, "search is not there: registries have no common way to search; look on the registry's web pages and pull by name");
-}
-
 const struct command cmd_login = { .name = "login", .operands = "[REGISTRY]", .summary = "Remember credentials for a registry", OPTS(login_opts), .min_args = 0, .max_args = 1, .run = login };
 const struct command cmd_logout = { .name = "logout", .operands = "[REGISTRY]", .summary = "Forget credentials for a registry", OPTS(logout_opts), .min_args = 0, .max_args = 1, .run = logout };
-const struct command cmd_search = { .name = "search", .operands = "WORD", .summary = "Not available", .min_args = 0, .max_args = -1, .flags = CMD_HIDDEN, .run = search };

@@ -4,6 +4,7 @@
 
 #include "cmd/tierce/people/commands.h"
 #include "cmd/tierce/remote.h"
+#include "store/http.h"
 #include "store/pull.h"
 
 struct pull_options {
@@ -21,13 +22,22 @@ static const struct opt opts[] = {
 	{ "progress", 0, OPT_STRING, 0, COMPLETE_WORDS, AT(progress), "auto|tty|plain|json|none", "how progress is shown", NULL },
 	{ "platform", 0, OPT_STRING, 0, 0, AT(platform), "OS/ARCH[/VARIANT]", "which image of an index, defaults to this machine's", NULL },
 	{ "arch", 0, OPT_STRING, 0, 0, AT(arch), "ARCH", "the architecture alone", NULL },
+	{ "os", 0, OPT_STRING, 0, 0, AT(os), "OS", "the operating system alone", NULL },
+	{ "variant", 0, OPT_STRING, 0, 0, AT(variant), "VARIANT", "the variant alone", NULL },
 	{ "policy", 0, OPT_STRING, 0, COMPLETE_WORDS, AT(policy), "always|missing|never|newer", "when to pull, defaults to always", NULL },
 	{ "jobs", 0, OPT_U32, 0, 0, AT(jobs), "N", "layers at once, defaults to 3", NULL },
-	{ "all-tags", 'a', OPT_FLAG, OPT_HIDDEN, 0, AT(all_tags), NULL, "all tags", NULL },
+	{ "all-tags", 'a', OPT_FLAG, 0, 0, AT(all_tags), NULL, "every tag of the repository", NULL },
 };
 
 static int pull_one(struct cli *cli, struct store *s, const struct pull_options *o, const char *what, struct err *e) {
-	struct pull_opts p = { .platform = o->platform ? o->platform : o->arch, .parallel = o->jobs };
+	struct pull_opts p = { .platform = o->platform, .parallel = o->jobs };
+	char platform[128];
+	if (!o->platform && (o->arch || o->os || o->variant)) {
+		struct platform here;
+		platform_host(&here);
+		snprintf(platform, sizeof(platform), "%.40s/%.40s%s%.40s", o->os ? o->os : here.os, o->arch ? o->arch : here.arch, o->variant ? "/" : "", o->variant ? o->variant : "");
+		p.platform = platform;
+	}
 	struct progress pr;
 	char id[DIGEST_MAX];
 	struct image_row row;
@@ -64,17 +74,42 @@ static int pull_one(struct cli *cli, struct store *s, const struct pull_options 
 	return 0;
 }
 
+static int pull_tags(struct cli *cli, struct store *s, const struct pull_options *o, const char *what, struct err *e) {
+	struct registry_opts ro = { 0 };
+	struct registry *reg = NULL;
+	struct ref ref;
+	char **v = NULL;
+	const char *last = strrchr(what, '/');
+	int r = ref_parse(what, &ref, e);
+	if (r >= 0 && (ref.digest[0] || strchr(last ? last : what, ':')))
+		r = err_set(e, EINVAL, "pull --all-tags: %s has a tag already", what);
+	if (r >= 0)
+		r = remote_setup(cli, &o->remote, &ro, e);
+	struct http *h = r < 0 ? NULL : http_new();
+	if (r >= 0)
+		r = h ? registry_open(&ro, ref.host, &reg, e) : err_set(e, ENOMEM, "out of memory");
+	if (r >= 0)
+		r = registry_tags(reg, h, ref.path, &v, e);
+	http_free(h);
+	registry_close(reg);
+	for (size_t i = 0; r >= 0 && v && v[i]; i++) {
+		char name[REF_MAX];
+		snprintf(name, sizeof(name), "%s/%s:%.128s", ref.host, ref.path, v[i]);
+		r = pull_one(cli, s, o, name, e);
+	}
+	strv_free(v);
+	return MIN(r, 0);
+}
+
 static int run(struct cli *cli, const void *opts_, int argc, char **argv, struct err *e) {
 	const struct pull_options *o = opts_;
 	struct store *s;
-	if (o->all_tags)
-		return err_set(e, EOPNOTSUPP, "pull --all-tags is not there: name the tags");
 	/* Buffers go back to the system when they are freed, and threads share two heaps: the promise is less than 64 MB at the peak. */
 	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 	mallopt(M_ARENA_MAX, 2);
 	int r = cli_store(cli, &s, e);
 	for (int i = 0; r >= 0 && i < argc; i++)
-		r = pull_one(cli, s, o, argv[i], e);
+		r = o->all_tags ? pull_tags(cli, s, o, argv[i], e) : pull_one(cli, s, o, argv[i], e);
 	return r;
 }
 

@@ -4,6 +4,7 @@
 
 #include "cmd/tierce/cli.h"
 #include "cmd/tierce/format.h"
+#include "cmd/tierce/imagefilter.h"
 #include "store/snapshot.h"
 
 /* ---- df ---- */
@@ -116,26 +117,39 @@ static int df(struct cli *cli, const void *opts, int argc, char **argv, struct e
 
 struct prune_options {
 	bool all, force, volumes;
+	struct opt_list filter;
 };
 
 static const struct opt prune_opts[] = {
 	{ "all", 'a', OPT_FLAG, 0, 0, offsetof(struct prune_options, all), NULL, "all images that no container uses, not only those without a name", NULL },
+	{ "filter", 0, OPT_LIST, 0, 0, offsetof(struct prune_options, filter), "KEY=VALUE", "only images with label=KEY[=VALUE], older than until=TIME", NULL },
 	{ "force", 'f', OPT_FLAG, 0, 0, offsetof(struct prune_options, force), NULL, "do not ask", NULL },
 };
 
 struct prune {
+	const struct prune_options *o;
+	struct store *s;
+	struct err *e;
 	bool all;
 	struct ids ids;
 };
 
 static int pick(void *ctx, const struct image_row *r) {
 	struct prune *p = ctx;
+	for (size_t i = 0; i < p->o->filter.n; i++) {
+		int k = image_filter(p->s, r, p->o->filter.v[i], p->e);
+		if (k <= 0)
+			return k;
+	}
 	return r->containers || (r->names && !p->all) ? 0 : strv_push(&p->ids.v, &p->ids.n, r->id);
 }
 
 static int prune(struct cli *cli, const void *opts, int argc, char **argv, struct err *e) {
 	const struct prune_options *o = opts;
-	struct prune p = { .all = o->all };
+	struct prune p = { .all = o->all, .o = o, .e = e };
+	for (size_t i = 0; i < o->filter.n; i++)
+		if (!str_has_prefix(o->filter.v[i], "label=") && !str_has_prefix(o->filter.v[i], "label!=") && !str_has_prefix(o->filter.v[i], "until="))
+			return err_set(e, EINVAL, "--filter %s: unknown; there are label and until", o->filter.v[i]);
 	struct gc_result res = { 0 };
 	struct store *s;
 	char size[32];
@@ -148,6 +162,7 @@ static int prune(struct cli *cli, const void *opts, int argc, char **argv, struc
 			return 0;
 	}
 	int r = cli_store(cli, &s, e);
+	p.s = r >= 0 ? s : NULL;
 	if (r >= 0)
 		r = index_images(s, pick, &p, e);
 	for (size_t i = 0; r >= 0 && i < p.ids.n; i++) {

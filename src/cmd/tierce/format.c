@@ -1,6 +1,8 @@
 /* Output of lists: see format.h. */
 #include "cmd/tierce/format.h"
 
+#include "cmd/tierce/gotemplate.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <time.h>
@@ -57,78 +59,37 @@ static void put_object(struct strbuf *b, const struct fmt_value *v, size_t n, co
 	strbuf_putc(b, '}');
 }
 
-/* One action between the braces; header: the column's title instead of the value. */
-static int action(const struct fmt *f, struct strbuf *b, const char *s, size_t len, const struct fmt_value *v, size_t n, bool header, struct err *e) {
-	char word[64] = "";
-	while (len && isspace((unsigned char)*s)) {
-		s++;
-		len--;
-	}
-	while (len && isspace((unsigned char)s[len - 1]))
-		len--;
-	if (len && *s != '.') {
-		size_t k = 0;
-		while (k < len && !isspace((unsigned char)s[k]) && k + 1 < sizeof(word)) {
-			word[k] = s[k];
-			k++;
-		}
-		word[k] = '\0';
-		s += k;
-		len -= k;
-		while (len && isspace((unsigned char)*s)) {
-			s++;
-			len--;
-		}
-	}
-	bool json = streq(word, "json"), upper = streq(word, "upper"), lower = streq(word, "lower");
-	if (!len || *s != '.' || (word[0] && !json && !upper && !lower))
-		return err_set(e, EINVAL, "--format: '{{%s %.*s}}' is not understood; fields are written {{.Name}}", word, (int)len, s);
-	if (len == 1) {
-		put_object(b, v, n, "", "");
-		return 0;
-	}
-	const struct fmt_value *x = find(v, n, s + 1, len - 1);
-	if (!x) {
-		_cleanup_strbuf_ struct strbuf names = STRBUF_INIT;
-		for (size_t i = 0; i < n; i++)
-			strbuf_printf(&names, "%s%s", i ? ", " : "", v[i].name);
-		return err_set(e, EINVAL, "--format: no field %.*s; there are %s", (int)len, s, strbuf_str(&names));
-	}
-	if (header) {
-		for (size_t i = 0; i < f->n_columns; i++)
-			if (streq(f->columns[i].field, x->name)) {
-				strbuf_puts(b, f->columns[i].header);
-				return 0;
-			}
-		for (const char *p = x->name; *p; p++)
-			strbuf_putc(b, (char)toupper((unsigned char)*p));
-		return 0;
-	}
-	if (json)
-		put_json(b, x);
-	else
-		for (const char *p = x->text ? x->text : ""; *p; p++)
-			strbuf_putc(b, upper ? (char)toupper((unsigned char)*p) : lower ? (char)tolower((unsigned char)*p) : *p);
-	return 0;
+static const char *header_of(const struct fmt *f, const char *name, struct strbuf *scratch) {
+	for (size_t i = 0; i < f->n_columns; i++)
+		if (streq(f->columns[i].field, name))
+			return f->columns[i].header;
+	strbuf_clear(scratch);
+	for (const char *p = name; *p; p++)
+		strbuf_putc(scratch, (char)toupper((unsigned char)*p));
+	return strbuf_str(scratch);
 }
 
+/* The template over a row's values; header: over the columns' titles instead. */
 static int expand(const struct fmt *f, struct strbuf *b, const struct fmt_value *v, size_t n, bool header, struct err *e) {
-	for (const char *p = f->template; *p;) {
-		if (p[0] == '{' && p[1] == '{') {
-			const char *end = strstr(p, "}}");
-			if (!end)
-				return err_set(e, EINVAL, "--format: '{{' without '}}'");
-			int r = action(f, b, p + 2, (size_t)(end - p - 2), v, n, header, e);
-			if (r < 0)
-				return r;
-			p = end + 2;
-		} else if (p[0] == '\\' && (p[1] == 't' || p[1] == 'n')) {
-			strbuf_putc(b, p[1] == 't' ? '\t' : '\n');
-			p += 2;
-		} else
-			strbuf_putc(b, *p++);
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT, title = STRBUF_INIT;
+	_cleanup_arena_ struct arena a = ARENA_INIT;
+	struct template_shown *shown = arena_array(&a, n + 1, struct template_shown);
+	struct json *root;
+	if (!shown)
+		return err_set(e, ENOMEM, "out of memory");
+	strbuf_putc(&text, '{');
+	for (size_t i = 0; i < n; i++) {
+		const char *heading = header ? header_of(f, v[i].name, &title) : NULL;
+		struct fmt_value key = { .text = v[i].name }, value = { .text = heading };
+		shown[i] = (struct template_shown){ v[i].name, arena_strdup(&a, header ? heading : v[i].text ? v[i].text : "") };
+		strbuf_puts(&text, i ? "," : "");
+		put_json(&text, &key);
+		strbuf_putc(&text, ':');
+		put_json(&text, header ? &value : &v[i]);
 	}
-	return b->failed ? err_set(e, ENOMEM, "out of memory") : 0;
+	strbuf_putc(&text, '}');
+	int r = text.failed ? err_set(e, ENOMEM, "out of memory") : json_parse(&a, text.s, text.len, &root, e);
+	return r < 0 ? r : go_template(f->template, root, shown, n, b, e);
 }
 
 static int add_row(struct fmt *f, char **cells, struct err *e) {

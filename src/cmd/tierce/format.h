@@ -19,8 +19,7 @@ struct fmt_column {
 };
 
 /*
- * format: NULL (the table of the columns), "json", "table {{.A}}\t{{.B}}" or "{{.A}} {{.B}}". Understood inside braces: .Field, json ., json .Field,
- * upper/lower .Field, and literals around; \t and \n are escapes. Anything else is refused.
+ * format: NULL (the table of the columns), "json", "table {{.A}}\t{{.B}}" or "{{.A}} {{.B}}": templates as gotemplate.h has them.
  */
 struct fmt {
 	const char *template;

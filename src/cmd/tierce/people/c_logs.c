@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "cmd/tierce/people/commands.h"
+#include "cmd/tierce/people/logread.h"
 #include "sys/fd.h"
 
 /* ---- logs ----------------------------------------------------------------------------------------------------------------------------- */
@@ -28,28 +29,20 @@ static const struct opt logs_rows[] = {
 
 struct log_view { const struct logs_opts *o; const char *name; int64_t since, until; bool mid_line[2]; };
 
-/* One record "<time> <stream> <P|F> <text>"; records that are none (a damaged file) are skipped. */
 static void show_record(struct log_view *v, const char *line, size_t n) {
-	const char *sp1 = memchr(line, ' ', n), *end = line + n;
-	const char *sp2 = sp1 ? memchr(sp1 + 1, ' ', (size_t)(end - sp1 - 1)) : NULL;
-	if (!sp2 || end - sp2 < 3 || sp2[2] != ' ')
+	struct log_record r;
+	if (!log_record_parse(line, n, &r) || r.when < v->since || r.when > v->until)
 		return;
-	bool err = strncmp(sp1 + 1, "stderr", 6) == 0;
-	FILE *out = err ? stderr : stdout;
-	char stamp[64];
-	snprintf(stamp, sizeof(stamp), "%.*s", (int)MIN((size_t)(sp1 - line), sizeof(stamp) - 1), line);
-	int64_t when = rfc3339_seconds(stamp);
-	if (when < v->since || when > v->until)
-		return;
-	if (!v->mid_line[err]) {
+	FILE *out = r.err ? stderr : stdout;
+	if (!v->mid_line[r.err]) {
 		if (v->o->names)
 			fprintf(out, "%s ", v->name);
 		if (v->o->timestamps)
-			fprintf(out, "%s ", stamp);
+			fprintf(out, "%s ", r.stamp);
 	}
-	fwrite(sp2 + 3, 1, (size_t)(end - sp2 - 3), out);
-	v->mid_line[err] = sp2[1] == 'P';
-	if (sp2[1] == 'F')
+	fwrite(r.text, 1, r.len, out);
+	v->mid_line[r.err] = r.partial;
+	if (!r.partial)
 		putc('\n', out);
 }
 
@@ -59,23 +52,6 @@ static size_t show_records(struct log_view *v, const char *s, size_t n) {
 	for (const char *nl; (nl = memchr(s + used, '\n', n - used)); used = (size_t)(nl - s) + 1)
 		show_record(v, s + used, (size_t)(nl - s) - used);
 	return used;
-}
-
-/* Where the last `want` lines of a text begin (P records belong to the line that they continue). */
-static size_t tail_offset(const char *s, size_t n, int64_t want) {
-	size_t at = n;
-	int64_t lines = 0;
-	while (at > 0) {
-		size_t begin = at - 1;
-		while (begin > 0 && s[begin - 1] != '\n')
-			begin--;
-		const char *sp = memchr(s + begin, ' ', at - begin);
-		sp = sp ? memchr(sp + 1, ' ', (size_t)(s + at - sp - 1)) : NULL;
-		if (sp && sp + 1 < s + at && sp[1] == 'F' && ++lines > want)
-			return at;
-		at = begin;
-	}
-	return 0;
 }
 
 enum { LOG_READ_MAX = 1 << 30 }; /* bytes of a log that are taken into memory for --tail; more is cut at the front */
@@ -168,7 +144,7 @@ static int c_logs(struct cli *t, const void *opts, int argc, char **argv, struct
 			break;
 		}
 		r = read_all(path, &text, e);
-		size_t from = tail >= 0 ? tail_offset(strbuf_str(&text), text.len, tail) : 0;
+		size_t from = tail >= 0 ? log_tail_offset(strbuf_str(&text), text.len, tail) : 0;
 		if (r == 0 && text.len)
 			show_records(&v, text.s + from, text.len - from);
 		fflush(stdout);

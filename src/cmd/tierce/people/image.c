@@ -19,21 +19,12 @@ static int open_store(struct people *p, struct store **ret, struct err *e) {
 	return 0;
 }
 
-/* OCI's names (GOARCH). */
-static const char *host_arch(void) {
-#if defined(__x86_64__)
-	return "amd64";
-#elif defined(__aarch64__)
-	return "arm64";
-#else
-	return "unknown";
-#endif
-}
-
 static int pull(struct people *p, struct store *s, const char *ref, const struct run_opts *o, struct err *e) {
 	struct pull_opts opts = { .platform = o->platform };
+	struct platform here;
+	platform_host(&here);
 	if (!o->platform && (o->arch || o->variant))
-		opts.platform = arena_printf(&p->arena, "linux/%s%s%s", o->arch ? o->arch : host_arch(), o->variant ? "/" : "", o->variant ? o->variant : "");
+		opts.platform = arena_printf(&p->arena, "linux/%s%s%s", o->arch ? o->arch : here.arch, o->variant ? "/" : "", o->variant ? o->variant : "");
 	struct remote_options remote = { .authfile = o->authfile, .tls_verify = o->tls_verify };
 	struct progress pr;
 	char id[DIGEST_MAX];
