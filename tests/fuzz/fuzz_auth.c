@@ -1,6 +1,7 @@
 /* auth.json and config.json: credentials of registries. No helper is found: PATH is empty. */
-#include <stdlib.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		return 0;
 	const char *s = (const char *)data + 1;
 	size_t n = size - 1, at = log_tail_offset(s, n, data[0]);
-	if (at > n || (at && s[at - 1] != '\n'))
+	if (at > n || (at && at < n && s[at - 1] != '\n'))
 		__builtin_trap();
 	for (const char *nl; (nl = memchr(s, '\n', n)); n -= (size_t)(nl + 1 - s), s = nl + 1)
 		if (log_record_parse(s, (size_t)(nl - s), &r) && (r.text < s || r.text + r.len != nl))
