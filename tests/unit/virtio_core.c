@@ -1,5 +1,7 @@
 /* The core of virtual devices against drivers that err and lie: guest memory, queues, registers, state, rate limits. */
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -418,6 +420,51 @@ static void turns(void **s)
 	fake_free(f);
 }
 
+/* A processor that sets up, uses and resets the device while the device thread works on it: nothing but guest memory is shared without the lock. */
+struct racers { struct fake *f; _Atomic bool done; unsigned served; };
+
+static void *processor(void *arg)
+{
+	struct racers *r = arg;
+	struct fake_buf v[] = { { FAKE_HEAP, 5, false }, { FAKE_HEAP + 64, 64, true } };
+	memcpy(fake_at(r->f, FAKE_HEAP), "hello", 5);
+	for (unsigned i = 0; i < 600; i++) {
+		if (!fake_prepare(r->f, r->f->d, i & 1 ? EVENT : 0))
+			continue;
+		fake_set(r->f, VIRTIO_MMIO_STATUS, 15);
+		for (unsigned k = 0; k < 4; k++) {
+			fake_chain(r->f, k & 1, v, 2);
+			fake_set(r->f, VIRTIO_MMIO_QUEUE_NOTIFY, k & 1);
+		}
+		fake_get(r->f, VIRTIO_MMIO_INTERRUPT_STATUS);
+		fake_set(r->f, VIRTIO_MMIO_INTERRUPT_ACK, 3);
+		for (unsigned spin = 0; i % 8 == 0 && spin < 100000 && fake_used(r->f, 0, NULL) < 0; spin++)
+			sched_yield();
+		r->served += r->f->q[0].seen;
+	}
+	r->done = true;
+	return NULL;
+}
+
+static void threads(void **s)
+{
+	(void)s;
+	struct racers r = { .f = fake_new() };
+	char out[65];
+	pthread_t t;
+	struct virtio_device *d = r.f->d = echo_new(r.f);
+	assert_int_equal(pthread_create(&t, NULL, processor, &r), 0);
+	while (!r.done) {
+		virtio_device_run(d);
+		virtio_device_kick(d, 0);
+	}
+	pthread_join(t, NULL);
+	assert_true(r.served > 0);
+	assert_true(fake_start(r.f, r.f->d, 0));
+	assert_int_equal(echo(r.f, 0, "still", out), 5);
+	fake_free(r.f);
+}
+
 static void limits(void **s)
 {
 	(void)s;
@@ -462,7 +509,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory), cmocka_unit_test(lists), cmocka_unit_test(rounds), cmocka_unit_test(notifications), cmocka_unit_test(liars), cmocka_unit_test(ring_places),
-		cmocka_unit_test(registers), cmocka_unit_test(state), cmocka_unit_test(turns), cmocka_unit_test(limits),
+		cmocka_unit_test(registers), cmocka_unit_test(state), cmocka_unit_test(turns), cmocka_unit_test(threads), cmocka_unit_test(limits),
 	};
 	return cmocka_run_group_tests_name("virtio_core", tests, NULL, NULL);
 }

@@ -23,7 +23,8 @@ struct fake {
 	struct guest_mem mem;
 	uint8_t *ram, *high;
 	struct { int fd; uint32_t events; void (*cb)(void *, uint32_t); void *ctx; } watch[FAKE_WATCHES];
-	unsigned interrupts, pokes, lines;
+	_Atomic unsigned interrupts, pokes;
+	unsigned lines;
 	char log[256];
 	struct virtio_device *d;
 	uint64_t heap;
