@@ -110,6 +110,16 @@ static int check_version(struct decoder *d, const struct oci_spec *s) {
 	return 0;
 }
 
+enum { UTS_NAME_MAX = 64 }; /* __NEW_UTS_LEN: sethostname(2) says no more than EINVAL */
+
+static int check_names(struct decoder *d, const struct oci_spec *s) {
+	const struct { const char *key, *value; } names[] = { { "hostname", s->hostname }, { "domainname", s->domainname } };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (names[i].value && strlen(names[i].value) > UTS_NAME_MAX)
+			return decode_fail(d, NULL, "%s: \"%.20s...\" has %zu bytes (at most %d)", names[i].key, names[i].value, strlen(names[i].value), UTS_NAME_MAX);
+	return 0;
+}
+
 static int check_namespaces(struct decoder *d, const struct oci_spec *s) {
 	for (size_t i = 0; i < s->n_namespaces; i++)
 		for (size_t k = 0; k < i; k++)
@@ -150,6 +160,8 @@ static int check_mounts(struct decoder *d, const struct oci_spec *s) {
 
 int oci_check_spec(struct decoder *d, struct oci_spec *s) {
 	int r = check_version(d, s);
+	if (r == 0)
+		r = check_names(d, s);
 	if (r == 0)
 		r = check_namespaces(d, s);
 	if (r == 0)
