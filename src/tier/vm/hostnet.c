@@ -204,7 +204,10 @@ static int redirect(int nl, int from, int to, struct err *e)
 	int r = nl_call(nl, &q, NULL, NULL, e);
 	if (r < 0)
 		return err_wrap(e, r, "ingress qdisc");
-	struct { struct tc_u32_sel sel; struct tc_u32_key key; } all = { { .flags = TC_U32_TERMINAL, .nkeys = 1 }, { 0 } };
+	/* A selector and one key of zeroes: its keys are a flexible array, which may not lie within another struct (clang). */
+	union { unsigned char bytes[sizeof(struct tc_u32_sel) + sizeof(struct tc_u32_key)]; struct tc_u32_sel sel; } all = { { 0 } };
+	all.sel.flags = TC_U32_TERMINAL;
+	all.sel.nkeys = 1;
 	struct tc_mirred mirred = { .action = TC_ACT_STOLEN, .eaction = TCA_EGRESS_REDIR, .ifindex = (uint32_t)to };
 	m = (struct tcmsg){ .tcm_family = AF_UNSPEC, .tcm_ifindex = from, .tcm_parent = TC_H_MAKE(TC_H_INGRESS, 0), .tcm_info = TC_H_MAKE(1U << 16, htons(ETH_P_ALL)) };
 	nl_init(&q, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof m);
