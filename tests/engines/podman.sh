@@ -9,6 +9,7 @@ cleanup() {
 		podman rm -af -t 0 >/dev/null 2>&1
 		podman network prune -f >/dev/null 2>&1
 		umount -R "$WORK/root/overlay" 2>/dev/null
+		rm -f "$TOP/oom" # conmon leaves it where podman was called when a container runs out of memory
 	fi
 }
 need podman conmon busybox jq
