@@ -17,15 +17,18 @@ static int oom(struct err *e) {
 int bundle_add_mount(struct bundle *b, const char *dest, const char *type, const char *source, const char *const *options, struct err *e) {
 	if (!dest || dest[0] != '/')
 		return err_set(e, -EINVAL, "mount destination \"%s\" is not an absolute path", dest ? dest : "");
-	/* The same place twice: the later option wins, as on a command line of docker. */
 	for (size_t i = 0; i < b->n_mounts; i++) {
 		if (streq(b->mounts[i].destination, dest)) {
+			if (b->by_option && b->asked[i])
+				return err_set(e, -EINVAL, "%s: duplicate mount destination", dest);
+			b->asked[i] |= b->by_option;
 			b->mounts[i] = (struct specgen_mount){ dest, type, source, options };
 			return 0;
 		}
 	}
 	if (b->n_mounts == BUNDLE_MOUNTS_MAX)
 		return err_set(e, -E2BIG, "more than %d mounts", BUNDLE_MOUNTS_MAX);
+	b->asked[b->n_mounts] = b->by_option;
 	b->mounts[b->n_mounts++] = (struct specgen_mount){ dest, type, source, options };
 	return 0;
 }
@@ -381,12 +384,14 @@ int bundle_files(struct bundle *b, struct err *e) {
 	}
 	for (size_t i = 0; r == 0 && i < o->volumes_from.n; i++)
 		r = volumes_from(b, o->volumes_from.v[i], e);
+	b->by_option = true;
 	for (size_t i = 0; r == 0 && i < o->volume.n; i++)
 		r = volume_word(b, o->volume.v[i], e);
 	for (size_t i = 0; r == 0 && i < o->mount.n; i++)
 		r = mount_word(b, o->mount.v[i], e);
 	for (size_t i = 0; r == 0 && i < o->tmpfs.n; i++)
 		r = tmpfs_word(b, o->tmpfs.v[i], e);
+	b->by_option = false;
 	for (size_t i = 0; r == 0 && i < o->secret.n; i++)
 		r = secret_word(b, o->secret.v[i], e);
 	if (r == 0 && o->read_only) {

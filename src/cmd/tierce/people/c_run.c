@@ -66,6 +66,9 @@ int container_new(struct cli *t, struct people *p, struct run_opts *o, int argc,
 		command++;
 		n--;
 	}
+	const char *net = o->network.n ? o->network.v[0] : "";
+	if ((o->publish.n || o->publish_all) && (streq(net, "host") || streq(net, "none") || str_has_prefix(net, "container:") || str_has_prefix(net, "ns:")))
+		fputs("Port mappings have been discarded as one of the Host, Container, Pod, and None network modes are in use\n", stderr);
 	if (o->replace && o->name) {
 		struct pctr *old;
 		if (pctr_find(p, o->name, &old, NULL) == 0 && streq(old->name, o->name) && (r = pctr_remove(old, true, false, -1, e)) < 0)
@@ -136,6 +139,8 @@ static int c_run(struct cli *t, const void *opts, int argc, char **argv, struct 
 		r = wanted_streams(o, &io, e);
 	if (r == 0 && o->detach && o->attach.n)
 		r = err_set(e, -EINVAL, "--detach and --attach cannot be combined");
+	if (r == 0 && o->tty && o->interactive && !o->detach && !isatty(0))
+		fputs("Warning: The input device is not a TTY. The --tty and --interactive flags might not work properly\n", stderr);
 	if (r == 0)
 		r = container_new(t, &p, o, argc, argv, &c, e);
 	if (r < 0)

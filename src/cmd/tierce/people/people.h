@@ -128,6 +128,7 @@ struct bundle {
 	struct oci_map annotations, sysctl;
 	struct specgen_mount mounts[128];
 	size_t n_mounts;
+	bool by_option, asked[128]; /* mounts that an option of the user names: no two for one place */
 	struct specgen_device devices[64];
 	size_t n_devices;
 	struct specgen_rlimit rlimits[32];
