@@ -23,7 +23,7 @@
 #include "tier/vm/agent/chan.h"
 #include "tier/vm/machine.h"
 
-enum { FIRST_WAIT_MS = 60000, HELLO_MS = 120000, ROM = 64 << 10, FD_KERNEL = 10, FD_INITRD, FD_CONSOLE };
+enum { FIRST_WAIT_MS = 60000, HELLO_MS = 60000, ROM = 64 << 10, FD_KERNEL = 10, FD_INITRD, FD_CONSOLE };
 
 static double now_ms(void)
 {
@@ -158,7 +158,8 @@ static void memory_of(pid_t pid, long *guest, long *rest)
 		fclose(f);
 }
 
-static void one(const struct hypervisor *hv, const struct machine_config *mc, const char *what)
+/* -1, with the reason on standard error, when the agent did not answer. */
+static int one(const struct hypervisor *hv, const struct machine_config *mc, const char *what)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	_cleanup_err_ struct err e = ERR_INIT;
@@ -173,14 +174,21 @@ static void one(const struct hypervisor *hv, const struct machine_config *mc, co
 		r = agent_call(&ch, 1, "Hello", NULL, NULL, &agent_hello_desc, &hello, &a, HELLO_MS, &e);
 	}
 	t = now_ms() - t;
-	if (r < 0)
-		die(err_msg(&e));
+	if (r < 0) {
+		char said[2000];
+		ssize_t n = m.console_fd < 0 ? 0 : read(m.console_fd, said, sizeof said);
+		fprintf(stderr, "bench-vmm: %s, %s: %s: %.*s\n", hv->name, what, err_msg(&e), (int)MAX(n, 0), said);
+		chan_clear(&ch);
+		hv->stop(&m);
+		return -1;
+	}
 	if (m.cloned)
 		memory_of(m.pid, &guest, &rest);
 	printf("{\"what\":\"%s\",\"by\":\"%s\",\"ms\":%.3f,\"guest_kb\":%ld,\"rest_kb\":%ld}\n", what, hv->name, t, guest, rest);
 	fflush(stdout);
 	chan_clear(&ch);
 	hv->stop(&m);
+	return 0;
 }
 
 static void rows(int rounds, const char *cache, const char *kernel, const char *modules)
@@ -197,15 +205,13 @@ static void rows(int rounds, const char *cache, const char *kernel, const char *
 		usable[i] = all[i]->probe(NULL) >= 0;
 		if (!usable[i])
 			continue;
-		one(all[i], &mc, "cold");
-		if (all[i]->prepare(&mc, true, &e) < 0)
-			die(err_msg(&e));
+		usable[i] = one(all[i], &mc, "cold") == 0 && all[i]->prepare(&mc, true, &e) >= 0;
 	}
 	mc.use_template = true;
 	for (int n = 0; n < rounds; n++)
 		for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-			if (usable[i])
-				one(all[i], &mc, "restored");
+			if (usable[i] && one(all[i], &mc, "restored") < 0)
+				usable[i] = false;
 }
 
 int main(int argc, char **argv)
