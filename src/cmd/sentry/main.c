@@ -20,7 +20,7 @@
 
 struct option_row { struct option o; const char *arg, *help; };
 enum { OPT_ROOTFS = 256, OPT_STRACE, OPT_STRACE_JSON, OPT_STRACE_FILE, OPT_SHOW_FILTERS, OPT_MD, OPT_HOSTNAME, OPT_CWD, OPT_ENV, OPT_OVERLAY, OPT_USER,
-	OPT_UNCONFINED, OPT_CONFIG, OPT_CONTROL, OPT_READY, OPT_STATS, OPT_READONLY, OPT_QUIET, OPT_HELP };
+	OPT_UNCONFINED, OPT_CONFIG, OPT_CONTROL, OPT_READY, OPT_STATS, OPT_READONLY, OPT_QUIET, OPT_WITHOUT, OPT_HELP };
 static const struct option_row rows[] = {
 	{ { "rootfs", 1, NULL, OPT_ROOTFS }, "DIR", "root file system of the container" },
 	{ { "overlay", 1, NULL, OPT_OVERLAY }, "memory|self", "changes to the rootfs are dropped at the end; self: large files use its disk" },
@@ -38,6 +38,7 @@ static const struct option_row rows[] = {
 	{ { "config-fd", 1, NULL, OPT_CONFIG }, "FD", "configuration records (used by the runtime)" },
 	{ { "control-fd", 1, NULL, OPT_CONTROL }, "FD", "listening control socket (used by the runtime)" },
 	{ { "ready-fd", 1, NULL, OPT_READY }, "FD", "where to say that all is prepared (used by the runtime)" },
+	{ { "without-rule", 1, NULL, OPT_WITHOUT }, "guest:N|sentry:N", "leave row N of a filter out, to see what needs it" },
 	{ { "show-filters", 0, NULL, OPT_SHOW_FILTERS }, NULL, "print the filter tables with reasons and counts" },
 	{ { "syscalls-md", 0, NULL, OPT_MD }, NULL, "print docs/syscalls.md" },
 	{ { "help", 0, NULL, OPT_HELP }, NULL, "this text" },
@@ -130,6 +131,12 @@ int main(int argc, char **argv)
 		case OPT_STATS: o.stats_fd = open(optarg, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644); break;
 		case OPT_QUIET: o.log_fd = -EBADF; break;
 		case OPT_UNCONFINED: o.confine = false; break;
+		case OPT_WITHOUT:
+			if (sscanf(optarg, "guest:%d", &guest_filter_without) != 1 && sscanf(optarg, "sentry:%d", &sentry_filter_without) != 1) {
+				usage(stderr);
+				return 125;
+			}
+			break;
 		case OPT_CONFIG: config = atoi(optarg); break;
 		case OPT_CONTROL: o.control_fd = atoi(optarg); break;
 		case OPT_READY: o.ready_fd = atoi(optarg); break;

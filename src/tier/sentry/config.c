@@ -2,6 +2,7 @@
 #include "tier/sentry/config.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,8 @@ struct build {
 	char **argv, **envp;
 	size_t n_argv, n_envp, n_mounts, n_groups;
 	struct sentry_mount_opt *mounts;
+	struct sentry_cover *covers;
+	size_t n_covers;
 	uint32_t *groups;
 };
 
@@ -45,6 +48,18 @@ static int mount_record(struct build *b, const char *s)
 	nv[b->n_mounts++] = (struct sentry_mount_opt){ .type = f[0], .source = f[1], .target = f[2], .flags = strtoul(f[3], NULL, 10), .data = f[4], .fd = -EBADF };
 	b->mounts = nv;
 	return 0;
+}
+
+static int cover_record(struct build *b, const char *path, bool masked)
+{
+	struct sentry_cover *nv = arena_array(b->a, b->n_covers + 1, struct sentry_cover);
+	if (!nv)
+		return -ENOMEM;
+	if (b->n_covers)
+		memcpy(nv, b->covers, b->n_covers * sizeof(*nv));
+	nv[b->n_covers++] = (struct sentry_cover){ arena_strdup(b->a, path), masked };
+	b->covers = nv;
+	return nv[b->n_covers - 1].path ? 0 : -ENOMEM;
 }
 
 static int rlimit_record(struct build *b, const char *s)
@@ -91,6 +106,28 @@ static int group_record(struct build *b, const char *s)
 	return 0;
 }
 
+static int nibble(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
+
+/* A program as hexadecimal digits; whether it is a sound one is checked where it is installed. */
+static int seccomp_record(struct build *b, const char *s)
+{
+	size_t n = strlen(s) / 2;
+	if (strlen(s) % 2 || n % sizeof(struct sock_filter) || !n)
+		return -EINVAL;
+	uint8_t *p = (uint8_t *)arena_array(b->a, n / sizeof(struct sock_filter), struct sock_filter);
+	if (!p)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		int hi = nibble(s[2 * i]), lo = nibble(s[2 * i + 1]);
+		if (hi < 0 || lo < 0)
+			return -EINVAL;
+		p[i] = (uint8_t)(hi << 4 | lo);
+	}
+	b->o->seccomp = (const struct sock_filter *)(const void *)p;
+	b->o->n_seccomp = n / sizeof(struct sock_filter);
+	return 0;
+}
+
 static int record(struct build *b, const char *key, size_t n, const char *v)
 {
 	struct sentry_options *o = b->o;
@@ -101,6 +138,14 @@ static int record(struct build *b, const char *key, size_t n, const char *v)
 		return push(b, &b->envp, &b->n_envp, v);
 	if (IS("mount"))
 		return mount_record(b, v);
+	if (IS("masked") || IS("readonly-path"))
+		return cover_record(b, v, IS("masked"));
+	if (IS("seccomp"))
+		return seccomp_record(b, v);
+	if (IS("oom")) {
+		b->o->oom_score_adj = (int)strtol(v, NULL, 10);
+		return b->o->oom_score_adj < -1000 || b->o->oom_score_adj > 1000 ? -EINVAL : 0;
+	}
 	if (IS("rlimit"))
 		return rlimit_record(b, v);
 	if (IS("caps"))
@@ -114,7 +159,7 @@ static int record(struct build *b, const char *key, size_t n, const char *v)
 		o->overlay = !strcmp(v, "memory") ? OVERLAY_MEMORY : !strcmp(v, "self") ? OVERLAY_SELF : OVERLAY_NONE;
 		return o->overlay ? 0 : -EINVAL;
 	}
-	uint32_t *u = IS("uid") ? &o->uid : IS("gid") ? &o->gid : IS("umask") ? &o->umask : NULL;
+	uint32_t *u = IS("uid") ? &o->uid : IS("gid") ? &o->gid : IS("umask") ? &o->umask : IS("pids") ? &o->pids_limit : NULL;
 	if (u) {
 		*u = (uint32_t)strtoul(v, NULL, 10);
 		return 0;
@@ -143,6 +188,8 @@ int sentry_config_parse(struct arena *a, const char *data, size_t len, struct se
 	o->envp = b.envp;
 	o->mounts = b.mounts;
 	o->n_mounts = b.n_mounts;
+	o->covers = b.covers;
+	o->n_covers = b.n_covers;
 	o->groups = b.groups;
 	o->n_groups = b.n_groups;
 	return 0;

@@ -11,7 +11,7 @@ enum { SENTRY_CONFIG_MAX = 16 << 20 /* environment and arguments of a container:
 int sentry_config_parse(struct arena *a, const char *data, size_t len, struct sentry_options *o, struct err *e);
 
 /* Control socket (SOCK_SEQPACKET): one request per connection. */
-enum sentry_request { SENTRY_START = 'S', SENTRY_SIGNAL = 'K', SENTRY_EXEC = 'E' };
+enum sentry_request { SENTRY_START = 'S', SENTRY_SIGNAL = 'K', SENTRY_EXEC = 'E', SENTRY_PIDS = 'P' /* value: new limit of tasks, 0: none */ };
 struct sentry_message { uint32_t type; int32_t value, value2; char text[500]; };
 
 #endif

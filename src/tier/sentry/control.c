@@ -19,7 +19,8 @@
 
 enum { MAX_FDS = 4 };
 struct conn { int fd; struct sentry_message m; int fds[MAX_FDS]; unsigned n_fds; };
-struct control_exec { int fd; };
+/* Under the lock: the status of a process that ends at once waits until the request was answered. */
+struct control_exec { int fd; bool answered, ended; int status; };
 
 static void reply(int fd, int value, const char *text)
 {
@@ -29,12 +30,20 @@ static void reply(int fd, int value, const char *text)
 		return; /* the asker is gone; SIGPIPE is blocked in every thread */
 }
 
+static void say_ended(struct control_exec *x)
+{
+	reply(x->fd, x->status, NULL);
+	shutdown(x->fd, SHUT_RDWR); /* the connection's thread ends */
+}
+
 void control_exec_done(struct process *p, int status)
 {
 	struct control_exec *x = p->hostctx;
-	reply(x->fd, status, NULL);
-	shutdown(x->fd, SHUT_RDWR); /* the connection's thread ends */
 	p->hostctx = NULL;
+	x->ended = true;
+	x->status = status;
+	if (x->answered)
+		say_ended(x);
 }
 
 static int read_config(int fd, struct arena *a, struct sentry_options *o, struct err *e)
@@ -83,14 +92,19 @@ static int do_exec(struct conn *c)
 	struct arena a = ARENA_INIT;
 	struct sentry_options o = { .log_fd = -EBADF };
 	_cleanup_err_ struct err e = ERR_INIT;
-	struct control_exec x = { c->fd };
+	struct control_exec x = { .fd = c->fd };
 	int pid = 0, rc = c->n_fds == MAX_FDS ? read_config(c->fds[0], &a, &o, &e) : err_set(&e, EINVAL, "exec without its descriptors");
 	if (!rc) {
 		kernel_lock();
 		rc = pid = container_exec(&o, c->fds + 1, &x, &e);
-		kernel_unlock();
+	} else {
+		kernel_lock();
 	}
 	reply(c->fd, rc, rc < 0 ? err_msg(&e) : NULL);
+	x.answered = true;
+	if (x.ended && rc > 0)
+		say_ended(&x);
+	kernel_unlock();
 	if (rc > 0)
 		serve_exec(c, pid);
 	kernel_lock();
@@ -115,6 +129,12 @@ static void *serve(void *arg)
 	case SENTRY_SIGNAL:
 		kernel_lock();
 		signal_all(c->m.value, c->m.value2);
+		kernel_unlock();
+		reply(c->fd, 0, NULL);
+		break;
+	case SENTRY_PIDS:
+		kernel_lock();
+		K.pids_limit = c->m.value > 0 ? (uint32_t)c->m.value : 0;
 		kernel_unlock();
 		reply(c->fd, 0, NULL);
 		break;

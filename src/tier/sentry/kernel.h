@@ -28,6 +28,7 @@ struct kernel {
 	struct utsname_data uts;
 	int64_t boot_ns;            /* host CLOCK_BOOTTIME at start; our uptime counts from it */
 	uint64_t n_processes, n_tasks;
+	uint32_t pids_limit;        /* of tasks; 0: none. The host's cgroup counts our own threads too and is wider */
 	uint64_t forks;             /* since start, /proc/stat */
 	int proc_self_fd;           /* O_PATH of the host's /proc/self/fd for reopening */
 	int proc_fd;                /* the host's procfs of our pid namespace */

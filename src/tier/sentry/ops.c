@@ -28,6 +28,7 @@
 
 #include "confine/cgroup.h"
 #include "confine/rootfs.h"
+#include "confine/seccomp.h"
 #include "sys/fd.h"
 #include "sys/kernel.h"
 #include "tier/sentry/config.h"
@@ -103,6 +104,10 @@ static void put_process(struct strbuf *b, const struct oci_process *p)
 	strbuf_printf(b, "caps=%llx %llx %llx %llx %llx", (unsigned long long)p->caps.bounding, (unsigned long long)p->caps.effective,
 		(unsigned long long)p->caps.permitted, (unsigned long long)p->caps.inheritable, (unsigned long long)p->caps.ambient);
 	strbuf_putc(b, 0);
+	if (p->oom_score_adj.set) {
+		strbuf_printf(b, "oom=%d", (int)p->oom_score_adj.v);
+		strbuf_putc(b, 0);
+	}
 	if (p->no_new_privileges)
 		put(b, "nnp", "");
 	if (p->terminal)
@@ -130,6 +135,27 @@ static void put_mount(struct strbuf *b, const struct oci_mount *m, const char *b
 	strbuf_putc(b, 0);
 }
 
+/* The guest's calls do not reach the host, so the profile is not needed to protect it, and it costs every call: it is applied, inside, when it is asked for. */
+static int put_seccomp(struct strbuf *b, const struct tier_container *c, struct err *e)
+{
+	_cleanup_seccomp_ struct seccomp_filter f = SECCOMP_FILTER_INIT;
+	const char *wanted = oci_annotation(c->spec, "dev.tierce.sentry.seccomp");
+	if (!wanted || streq(wanted, "off"))
+		return 0;
+	if (!streq(wanted, "on"))
+		return err_set(e, EINVAL, "annotation dev.tierce.sentry.seccomp: \"%s\" is neither on nor off", wanted);
+	int r = seccomp_prepare(c->spec, -EBADF, &f, e);
+	if (r < 0 || !f.present)
+		return r;
+	if (f.notify)
+		return err_set(e, ENOTSUP, "SCMP_ACT_NOTIFY: the sentry has no user notification");
+	strbuf_puts(b, "seccomp=");
+	for (size_t i = 0; i < f.prog.n * sizeof(*f.prog.insns); i++)
+		strbuf_printf(b, "%02x", ((const uint8_t *)f.prog.insns)[i]);
+	strbuf_putc(b, 0);
+	return 0;
+}
+
 static int put_spec(struct strbuf *b, const struct tier_container *c, struct err *e)
 {
 	const struct oci_spec *s = c->spec;
@@ -155,7 +181,16 @@ static int put_spec(struct strbuf *b, const struct tier_container *c, struct err
 		put_mount(b, &m, c->bundle);
 	}
 	(void)dev;
+	for (size_t i = 0; i < s->masked_paths.n; i++)
+		put(b, "masked", s->masked_paths.v[i]);
+	for (size_t i = 0; i < s->readonly_paths.n; i++)
+		put(b, "readonly-path", s->readonly_paths.v[i]);
 	put_process(b, &s->process);
+	if (s->resources.pids_limit.set && s->resources.pids_limit.v > 0)
+		put_u64(b, "pids", (uint64_t)s->resources.pids_limit.v);
+	int r = put_seccomp(b, c, e);
+	if (r < 0)
+		return r;
 	if (s->hooks[OCI_HOOK_START_CONTAINER].n)
 		return err_set(e, ENOTSUP, "startContainer hooks cannot run behind the sentry (they would run inside the container's kernel)");
 	return b->failed ? err_set(e, ENOMEM, "out of memory") : 0;
@@ -250,11 +285,12 @@ static NORETURN void child_main(struct child *x)
 	if (x->join && cgroup_join_self(x->join) < 0)
 		fail(x->channel, "join the cgroup");
 	for (size_t i = 0; i < s->n_namespaces; i++) {
-		if (s->namespaces[i].flag != CLONE_NEWNET || !s->namespaces[i].path)
+		int flag = s->namespaces[i].flag == CLONE_NEWNET ? CLONE_NEWNET : s->namespaces[i].flag == CLONE_NEWUTS ? CLONE_NEWUTS : 0;
+		if (!flag || !s->namespaces[i].path)
 			continue;
 		int ns = open(s->namespaces[i].path, O_RDONLY | O_CLOEXEC);
-		if (ns < 0 || setns(ns, CLONE_NEWNET) < 0)
-			fail(x->channel, "join the network namespace");
+		if (ns < 0 || setns(ns, flag) < 0)
+			fail(x->channel, flag == CLONE_NEWNET ? "join the network namespace" : "join the UTS namespace");
 		close(ns);
 	}
 	if (x->slave >= 0) {
@@ -280,6 +316,18 @@ static uint64_t namespaces(const struct oci_spec *s)
 {
 	const struct oci_namespace *net = oci_namespace(s, CLONE_NEWNET);
 	return CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (net && !net->path ? CLONE_NEWNET : 0);
+}
+
+/* Each task of the guest is two threads of the host, its own and its twin; the sentry has a few more. It counts the guest's itself. */
+enum { OWN_THREADS = 24 };
+static int widen_pids(struct tier_container *c, const struct oci_resources *asked, struct err *e)
+{
+	struct oci_resources r = { .set = true };
+	if (!asked->pids_limit.set || asked->pids_limit.v <= 0 || !c->cgroup || !cgroup_active(c->cgroup))
+		return 0;
+	r.pids_limit = (struct opt_i64){ true, MIN(asked->pids_limit.v, (int64_t)INT32_MAX) * 2 + OWN_THREADS };
+	int x = cgroup_apply(c->cgroup, &r, CGROUP_APPLY_UPDATE, e);
+	return x < 0 ? err_wrap(e, x, "pids limit of the sentry") : 0;
 }
 
 static int hooks(struct tier_container *c, struct tier_create_options *o, struct err *e)
@@ -341,6 +389,8 @@ static int op_create(struct tier_container *c, struct tier_create_options *o, st
 		return r;
 	if (c->cgroup && (r = cgroup_join_open(c->cgroup, &join, e)) < 0)
 		return r;
+	if ((r = widen_pids(c, &c->spec->resources, e)) < 0)
+		return r;
 	struct child x = { c, path, config, listener, theirs, slave, c->cgroup ? &join : NULL, o->start_follows };
 	r = spawn(c, &x, e);
 	cgroup_join_close(&join);
@@ -348,6 +398,8 @@ static int op_create(struct tier_container *c, struct tier_create_options *o, st
 		return r;
 	close(TAKE_FD(theirs));
 	if (o->created && (r = o->created(c, o->arg, e)) < 0)
+		return abandon(c, r);
+	if ((r = widen_pids(c, &c->spec->resources, e)) < 0)
 		return abandon(c, r);
 	struct sentry_message m = { .value = -ECONNRESET, .text = "the sentry ended before it was ready" };
 	ssize_t n = recv(ours, &m, sizeof(m), 0);
@@ -404,6 +456,8 @@ static int op_exec(struct tier_container *c, struct tier_exec_options *o, pid_t 
 	if (o->exec_id)
 		return err_set(e, ENOTSUP, "exec in two phases is not supported by the sentry tier");
 	put_process(&b, o->process);
+	if ((r = put_seccomp(&b, c, e)) < 0)
+		return r;
 	if (b.failed || (config = config_fd(&b, e)) < 0)
 		return b.failed ? -ENOMEM : config;
 	if (o->process->terminal && (r = open_terminal(&o->stdio, o->process, &slave, e)) < 0)
@@ -442,8 +496,11 @@ static int op_resume(struct tier_container *c, struct err *e) { return c->cgroup
 
 static int op_update(struct tier_container *c, const struct oci_resources *r, struct err *e)
 {
-	(void)c, (void)r, (void)e; /* limits are the cgroup's, which the engine sets */
-	return 0;
+	if (!r->pids_limit.set)
+		return 0; /* the others are the cgroup's, which the engine sets */
+	struct sentry_message m = { .type = SENTRY_PIDS, .value = r->pids_limit.v > 0 ? (int32_t)MIN(r->pids_limit.v, (int64_t)INT32_MAX) : 0 };
+	_cleanup_close_ int fd = request(c, &m, NULL, 0, e);
+	return fd < 0 ? fd : widen_pids(c, r, e);
 }
 
 static int op_stats(struct tier_container *c, struct json_writer *w, struct err *e)

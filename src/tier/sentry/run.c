@@ -20,6 +20,7 @@
 #include "tier/sentry/mm/mm.h"
 #include "tier/sentry/service.h"
 #include "tier/sentry/task/ns.h"
+#include "tier/sentry/task/exit.h"
 #include "tier/sentry/task/task.h"
 #include "tier/sentry/vfs/vfs.h"
 
@@ -50,7 +51,7 @@ static void init_uts(const struct sentry_options *o)
 	struct utsname u;
 	uname(&u);
 	snprintf(K.uts.sysname, sizeof(K.uts.sysname), "Linux");
-	snprintf(K.uts.nodename, sizeof(K.uts.nodename), "%s", o->hostname ? o->hostname : "sentry");
+	snprintf(K.uts.nodename, sizeof(K.uts.nodename), "%s", o->hostname ? o->hostname : o->is_init ? u.nodename /* of a joined namespace, or the host's as in a new one */ : "sentry");
 	snprintf(K.uts.release, sizeof(K.uts.release), "6.1.0-tierce");
 	snprintf(K.uts.version, sizeof(K.uts.version), "#1 SMP Tierce sentry");
 	snprintf(K.uts.machine, sizeof(K.uts.machine), "%s", u.machine);
@@ -166,6 +167,27 @@ static struct super *overlay_root(const struct sentry_options *o, int root_fd, s
 	return sb;
 }
 
+/* A masked directory is empty, a masked file is /dev/null's; a read-only path is itself, mounted so. */
+static int cover(struct task *t, const struct sentry_cover *c)
+{
+	_cleanup_path_ struct path p = PATH_NONE, null = PATH_NONE;
+	int rc = path_walk(t, &t->fs->root, c->path, WALK_FOLLOW, &p);
+	if (rc)
+		return rc;
+	if (!c->masked)
+		return mntns_attach(t->fs->ns, p.d->inode->sb, p.d, &p, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "readonly", NULL);
+	if (!is_dir(p.d->inode)) {
+		rc = path_walk(t, &t->fs->root, "/dev/null", WALK_FOLLOW, &null);
+		return rc ? rc : mntns_attach(t->fs->ns, null.d->inode->sb, null.d, &p, MS_RDONLY, "masked", NULL);
+	}
+	struct super *sb = tmpfs_mount("size=0,mode=555", &rc);
+	if (!sb)
+		return rc;
+	rc = mntns_attach(t->fs->ns, sb, sb->root_dentry, &p, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "tmpfs", NULL);
+	super_put(sb);
+	return rc;
+}
+
 static int build_root(struct task *t, const struct sentry_options *o, int root_fd, struct err *e)
 {
 	struct mntns *ns = mntns_new(&init_userns);
@@ -191,7 +213,20 @@ static int build_root(struct task *t, const struct sentry_options *o, int root_f
 	for (size_t i = 0; i < o->n_mounts; i++)
 		if ((rc = mount_one(t, &o->mounts[i], mount_fds[i], e)) < 0)
 			return rc;
+	for (size_t i = 0; i < o->n_covers; i++)
+		if ((rc = cover(t, &o->covers[i])) < 0 && rc != -ENOENT)
+			return err_sys(e, rc, "%s path %s", o->covers[i].masked ? "masked" : "read-only", o->covers[i].path);
 	return 0;
+}
+
+/* ttyname() compares what a descriptor is with what lies at the name that /proc shows for it. */
+static void name_console(struct task *t, struct file *f)
+{
+	_cleanup_path_ struct path p = PATH_NONE;
+	if (path_walk(t, &t->fs->root, "/dev/console", WALK_FOLLOW, &p) || !S_ISCHR(p.d->inode->mode))
+		return;
+	inode_put(f->inode);
+	f->inode = inode_get(p.d->inode);
 }
 
 static int open_stdio(struct task *t, const struct sentry_options *o, const int stdio[3])
@@ -204,7 +239,11 @@ static int open_stdio(struct task *t, const struct sentry_options *o, const int 
 			continue;
 		int fl = fcntl(copy, F_GETFL);
 		struct file *f = hostfile_new(copy, (unsigned)(fl & (O_ACCMODE | O_APPEND)), isatty(copy) ? "tty" : "host");
-		if (!f || fd_replace(t, fd, f, false) < 0)
+		if (!f)
+			return -ENOMEM;
+		if (isatty(copy))
+			name_console(t, f);
+		if (fd_replace(t, fd, f, false) < 0)
 			return -ENOMEM;
 		if (fd == 0 && o->terminal && isatty(copy))
 			tty_adopt_host(t, f);
@@ -252,6 +291,15 @@ static void init_limits(struct process *p, const struct sentry_options *o)
 			p->rlim[o->rlimits[i].resource] = (struct rlimit){ o->rlimits[i].soft, o->rlimits[i].hard };
 }
 
+static int check_program(struct task *t, const char *name)
+{
+	_cleanup_path_ struct path p = PATH_NONE;
+	int rc = path_walk(t, &t->fs->cwd, name, WALK_FOLLOW, &p);
+	if (rc)
+		return rc;
+	return is_reg(p.d->inode) && inode_permission(t, p.d->inode, X_OK) == 0 ? 0 : -EACCES;
+}
+
 /* PATH search of argv[0] as a container engine's process.args wants it. */
 static int find_program(struct task *t, const char *name, char *const *envp, char buf[PATH_MAX_])
 {
@@ -259,23 +307,18 @@ static int find_program(struct task *t, const char *name, char *const *envp, cha
 	int rc = -ENOENT;
 	if (strchr(name, '/')) {
 		snprintf(buf, PATH_MAX_, "%s", name);
-		return 0;
+		return check_program(t, buf);
 	}
 	for (; *envp; envp++)
 		if (str_has_prefix(*envp, "PATH="))
 			path = *envp + 5;
 	while (*path) {
 		size_t n = strcspn(path, ":");
-		struct path p;
 		snprintf(buf, PATH_MAX_, "%.*s/%s", (int)n, path, name);
-		int r = path_walk(t, &t->fs->cwd, buf, WALK_FOLLOW, &p);
-		if (r == 0) {
-			bool ok = is_reg(p.d->inode) && inode_permission(t, p.d->inode, X_OK) == 0;
-			path_put(&p);
-			if (ok)
-				return 0;
-			rc = -EACCES;
-		}
+		int r = check_program(t, buf);
+		if (r == 0)
+			return 0;
+		rc = r == -EACCES ? r : rc;
 		path += n + (path[n] == ':');
 	}
 	return rc;
@@ -321,6 +364,20 @@ static void first_exec(struct task *t)
 	t->no_result = false;
 }
 
+static void unmake(struct task *t)
+{
+	struct process *p = t->proc;
+	int pid = p->pid;
+	process_set_pgrp(p, NULL);
+	process_bind(pid, NULL);
+	K.n_processes--;
+	task_free(t);
+	pid_free(pid);
+	free(p);
+}
+
+static int furnish(struct task *t, const struct sentry_options *o, const int stdio[3], int root_fd, struct first_exec *x, struct err *e);
+
 /* A process that comes from outside: session, credentials, streams, program; its twin is not started yet. */
 static int make_process(const struct sentry_options *o, const int stdio[3], int root_fd, struct first_exec *x, struct task **ret, struct err *e)
 {
@@ -342,8 +399,23 @@ static int make_process(const struct sentry_options *o, const int stdio[3], int 
 	t->ns = nsproxy_get(nsproxy_first());
 	t->sighand = sighand_new();
 	t->mm = mm_new();
+	t->first = first_exec;
+	t->first_arg = x;
+	if ((rc = furnish(t, o, stdio, root_fd, x, e)) < 0) {
+		if (K.init != p) /* without its first process the sentry ends */
+			unmake(t);
+		return rc;
+	}
+	*ret = t;
+	return 0;
+}
+
+static int furnish(struct task *t, const struct sentry_options *o, const int stdio[3], int root_fd, struct first_exec *x, struct err *e)
+{
+	int rc;
 	if (!K.init) {
-		K.init = p;
+		K.init = t->proc;
+		K.pids_limit = o->pids_limit;
 		if ((rc = build_root(t, o, root_fd, e)) < 0)
 			return rc;
 		container_root = (struct fs_context){ .refs = 1, .root = path_copy(&t->fs->root), .cwd = path_copy(&t->fs->root), .umask = 022, .ns = t->fs->ns };
@@ -353,6 +425,9 @@ static int make_process(const struct sentry_options *o, const int stdio[3], int 
 	}
 	cred_install(t, initial_cred(o));
 	t->no_new_privs = o->no_new_privs;
+	t->proc->oom_score_adj = o->oom_score_adj;
+	if (o->n_seccomp && (rc = seccomp_profile(t, o->seccomp, o->n_seccomp)) < 0)
+		return err_sys(e, rc, "seccomp profile");
 	if (o->umask)
 		t->fs->umask = o->umask & 0777;
 	if ((rc = open_stdio(t, o, stdio)) < 0)
@@ -368,9 +443,6 @@ static int make_process(const struct sentry_options *o, const int stdio[3], int 
 		return err_sys(e, rc, "exec: \"%s\"", o->argv[0]);
 	x->argv = copy_strings(o->argv);
 	x->envp = copy_strings(o->envp);
-	t->first = first_exec;
-	t->first_arg = x;
-	*ret = t;
 	return 0;
 }
 

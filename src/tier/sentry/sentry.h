@@ -83,6 +83,8 @@
 
 #include "base/err.h"
 
+struct sock_filter;
+
 /* What to run: filled from the command line or from the OCI bundle. */
 struct sentry_mount_opt {
 	const char *source, *target, *type; /* type "bind": host path; else tmpfs, proc, sysfs, devtmpfs, devpts, mqueue */
@@ -90,6 +92,7 @@ struct sentry_mount_opt {
 	unsigned long flags; /* MS_RDONLY ... */
 	int fd;              /* source opened O_PATH before confinement, -EBADF: open by path */
 };
+struct sentry_cover { const char *path; bool masked; }; /* else read-only */
 struct sentry_options {
 	const char *rootfs;
 	bool rootfs_readonly;
@@ -102,10 +105,16 @@ struct sentry_options {
 	bool caps_set;                 /* false: root has all, others none */
 	uint64_t cap_bounding, cap_effective, cap_permitted, cap_inheritable, cap_ambient;
 	bool no_new_privs;
+	const struct sock_filter *seccomp; /* linux.seccomp as a program, checked when it is taken over; NULL: none */
+	size_t n_seccomp;
+	int oom_score_adj;
+	uint32_t pids_limit;           /* tasks of the container; 0: none */
 	struct { int resource; uint64_t soft, hard; } rlimits[16];
 	size_t n_rlimits;
 	const struct sentry_mount_opt *mounts;
 	size_t n_mounts;
+	const struct sentry_cover *covers; /* linux.maskedPaths and readonlyPaths; those that are not there are left out */
+	size_t n_covers;
 	bool default_mounts;           /* /proc /sys /dev /dev/pts /dev/shm /tmp as a plain run wants them */
 	int strace;                    /* 0 off, 1 text, 2 JSON */
 	int strace_fd, log_fd;         /* -EBADF: none */

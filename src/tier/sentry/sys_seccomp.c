@@ -321,6 +321,23 @@ static long add_filter(struct task *t, uint64_t flags, uint64_t prog)
 	return 0;
 }
 
+int seccomp_profile(struct task *t, const struct sock_filter *insn, size_t n)
+{
+	struct seccomp_filter *f = n && n <= BPF_MAXINSNS ? malloc(sizeof(*f) + n * sizeof(*insn)) : NULL;
+	if (!f)
+		return n && n <= BPF_MAXINSNS ? -ENOMEM : -EINVAL;
+	*f = (struct seccomp_filter){ .refs = 1, .n = (unsigned)n, .prev = t->seccomp };
+	memcpy(f->insn, insn, n * sizeof(*insn));
+	int rc = check(f->insn, f->n);
+	if (rc) {
+		free(f);
+		return rc;
+	}
+	t->seccomp = f;
+	t->seccomp_mode = SECCOMP_MODE_FILTER;
+	return 0;
+}
+
 static long set_strict(struct task *t)
 {
 	if (t->seccomp_mode == SECCOMP_MODE_FILTER)

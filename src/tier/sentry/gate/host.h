@@ -114,6 +114,7 @@ extern struct list all_as;
 
 int guest_filter_install(void); /* filter.c; async-signal-safe; the listener fd or -errno */
 void guest_filter_prepare(void);
+extern int guest_filter_without; /* number of a row that is left out: for the test that every row is needed */
 int guest_filter_print(struct strbuf *out);
 
 #endif

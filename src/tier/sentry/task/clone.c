@@ -196,6 +196,8 @@ long task_clone(struct task *t, const struct clone_args_k *c)
 	rlim_t limit = t->proc->rlim[RLIMIT_NPROC].rlim_cur;
 	if (limit != RLIM_INFINITY && t->cred->uid && !capable(t, CAP_SYS_RESOURCE) && !capable(t, CAP_SYS_ADMIN) && user_processes(t) >= limit)
 		return -EAGAIN;
+	if (K.pids_limit && K.n_tasks >= K.pids_limit)
+		return -EAGAIN;
 	struct process *p = f & CLONE_THREAD ? t->proc : new_process(t, c);
 	if (!p)
 		return -ENOMEM;

@@ -21,6 +21,9 @@ void seccomp_put(struct seccomp_filter *f);        /* sys_seccomp.c */
 struct seccomp_filter *seccomp_get(struct seccomp_filter *f);
 /* Does the task's filter let its call through? false: *ret is the answer (or the task is on its way out). */
 bool seccomp_allows(struct task *t, long *ret);
+struct sock_filter;
+/* The profile of the configuration, for a task that has not run yet: holds from its first call. */
+int seccomp_profile(struct task *t, const struct sock_filter *insn, size_t n);
 unsigned seccomp_count(const struct seccomp_filter *f);
 long seccomp_prctl(struct task *t, uint64_t mode, uint64_t prog);
 void ipc_task_exit(struct task *t, bool last);     /* sys_sem.c: semaphore undo */
