@@ -77,6 +77,12 @@ static void files(void)
 	SEE(ERR(ioctl(0, TCGETS, buf)) == -ENOTTY);
 }
 
+static void *later(void *p)
+{
+	usleep(50000);
+	return (void *)send(*(int *)p, "later", 5, 0);
+}
+
 static void sockets(int family, void *addr, socklen_t len)
 {
 	struct sockaddr_in6 a;
@@ -98,6 +104,10 @@ static void sockets(int family, void *addr, socklen_t len)
 	SEE(poll(&p, 1, 5000));
 	SEE(ioctl(x, FIONREAD, &one) == 0 && one == 5);
 	SEE(recv(x, b, 8, 0));
+	pthread_t th; /* a wait that somebody else ends */
+	pthread_create(&th, NULL, later, &c);
+	SEE(recv(x, b, 8, 0));
+	pthread_join(th, NULL);
 	n = sizeof(one);
 	SEE(ERR(getsockopt(c, SOL_SOCKET, SO_ERROR, &one, &n)));
 	SEE(ERR(shutdown(c, SHUT_WR)));
