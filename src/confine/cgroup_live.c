@@ -25,6 +25,14 @@ static void nap(long ms)
 	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }, NULL);
 }
 
+static struct cgroup_hier *freezer_v1(struct cgroup *cg)
+{
+	for (size_t i = 0; i < cg->n; i++)
+		if (!cg->h[i].v2 && cg->h[i].controllers & 1U << CGROUP_FREEZER)
+			return &cg->h[i];
+	return NULL;
+}
+
 /* v2's freezer is there on hybrid hosts too and leaves no process half frozen, so it comes first. */
 static struct cgroup_hier *freezer(struct cgroup *cg, bool *ret_v2)
 {
@@ -36,10 +44,7 @@ static struct cgroup_hier *freezer(struct cgroup *cg, bool *ret_v2)
 		return h;
 	}
 	*ret_v2 = false;
-	for (size_t i = 0; i < cg->n; i++)
-		if (!cg->h[i].v2 && cg->h[i].controllers & 1U << CGROUP_FREEZER)
-			return &cg->h[i];
-	return NULL;
+	return freezer_v1(cg);
 }
 
 static int freeze_v1(struct cgroup_hier *h, bool frozen, struct err *e)
@@ -79,6 +84,10 @@ int cgroup_freeze(struct cgroup *cg, bool frozen, struct err *e)
 		return err_set(e, ENOTSUP, "no cgroup freezer for this container (needs the v1 freezer controller or cgroup v2 of Linux 5.2)");
 	if (!v2)
 		return freeze_v1(h, frozen, e);
+	/* Thawed means by both: somebody else, or we where v2's file could not be seen, may have used the other one. */
+	struct cgroup_hier *old = frozen ? NULL : freezer_v1(cg);
+	if (old && (r = freeze_v1(old, false, e)) < 0)
+		return r;
 	if ((r = cgroup_write_err(h, "cgroup.freeze", frozen ? "1" : "0", e)) < 0)
 		return r;
 	r = cgroup_wait_event(h, "frozen", frozen, FREEZE_TIMEOUT_MS);
