@@ -14,12 +14,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include "sys/fd.h"
 #include "sys/netlink.h"
 
 #define TAP_PREFIX "tierce-tap"
-enum { ADDRESSES_MAX = 64, ROUTES_MAX = 256 /* a namespace full of them must not make us allocate without end */ };
+enum { TAP_TRIES = 20, TAP_NAP_NS = 50 * 1000 * 1000, ADDRESSES_MAX = 64, ROUTES_MAX = 256 /* a namespace full of them must not make us allocate without end */ };
 
 struct view {
 	int index;
@@ -31,7 +32,7 @@ struct view {
 	struct agent_route routes[ROUTES_MAX];
 	size_t n_routes;
 };
-struct views { struct arena *a; struct view *v[NICS_MAX]; size_t n, extra; };
+struct views { struct arena *a; struct view *v[NICS_MAX]; size_t n, extra, taps; };
 
 static struct view *of_index(struct views *all, uint32_t index)
 {
@@ -63,8 +64,12 @@ static int on_link(const struct nlmsghdr *h, void *arg)
 		return 0;
 	const char *name = find(ATTRS(h, m), IFLA_IFNAME, 2, &len);
 	const void *mac = find(ATTRS(h, m), IFLA_ADDRESS, 6, NULL), *mtu = find(ATTRS(h, m), IFLA_MTU, 4, NULL);
-	if (!name || !mac || !mtu || str_has_prefix(name, TAP_PREFIX)) /* a tap of a machine that just ends */
+	if (!name || !mac || !mtu)
 		return 0;
+	if (str_has_prefix(name, TAP_PREFIX)) {
+		all->taps++;
+		return 0;
+	}
 	if (all->n == NICS_MAX) {
 		all->extra++;
 		return 0;
@@ -257,6 +262,14 @@ int hostnet_attach(struct arena *a, struct host_network *ret, struct err *e)
 		return err_sys(e, nl < 0 ? nl : ENOMEM, "network of the container");
 	all->a = a;
 	int r = look(nl, all, e);
+	/* A machine whose monitor was killed takes its taps along within moments; one that lives keeps the interfaces. */
+	for (unsigned i = 0; r >= 0 && all->n && all->taps && i < TAP_TRIES; i++) {
+		nanosleep(&(struct timespec){ 0, TAP_NAP_NS }, NULL);
+		*all = (struct views){ .a = a };
+		r = look(nl, all, e);
+	}
+	if (r >= 0 && all->n && all->taps)
+		r = err_set(e, EBUSY, "its interfaces lead to another virtual machine; containers of a pod share one machine (dev.tierce.vm.sandbox, or a CRI engine's annotations)");
 	if (r >= 0 && all->extra)
 		r = err_set(e, E2BIG, "%zu interfaces; a virtual machine gets at most %d", all->n + all->extra, NICS_MAX);
 	for (size_t i = 0; r >= 0 && i < all->n; i++) {
