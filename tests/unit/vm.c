@@ -276,9 +276,10 @@ static void fuse_races(void **state)
 	assert_int_equal(symlink("inner", secret), 0);
 	pid_t pid = fork();
 	assert_true(pid >= 0);
-	for (; pid == 0; )
-		if (getppid() == 1 || renameat2(AT_FDCWD, p, AT_FDCWD, q, RENAME_EXCHANGE) < 0)
-			_exit(1);
+	if (pid == 0)
+		for (;;)
+			if (getppid() == 1 || renameat2(AT_FDCWD, p, AT_FDCWD, q, RENAME_EXCHANGE) < 0)
+				_exit(1);
 	unsigned dirs = 0, links = 0;
 	for (unsigned i = 0; i < 200000 && (dirs < 200 || links < 200); i++) {
 		uint64_t n, inside;
