@@ -164,7 +164,7 @@ static int prepare(struct guest *g, const struct agent_create *q, struct err *e)
 	if ((mkdir(GUEST_DIR, 0700) < 0 && errno != EEXIST) || asprintf(&g->dir, GUEST_DIR "/%s", q->id) < 0 || (mkdir(g->dir, 0700) < 0 && errno != EEXIST))
 		return err_sys(e, errno, "make the container's directory");
 	int r = parse_config(g, &q->config, e);
-	if (r >= 0 && (q->shares || (q->root && q->root->share)))
+	if (r >= 0 && (q->shares || (q->root && (q->root->share || q->root->layers.n))))
 		r = shares_mount(e);
 	if (r >= 0)
 		r = guest_root_mount(g, q->root, e);

@@ -50,9 +50,43 @@ static int shared_root(const char *rootfs, uint64_t share, struct err *e)
 	return mount(path, rootfs, NULL, MS_BIND | MS_REC, NULL) < 0 ? err_sys(e, errno, "mount the shared root") : 0;
 }
 
+/* One image at DIR/lower, or at DIR/lower/I of several. */
+static int mount_image(const struct agent_root *r, bool on_disk, uint64_t share, const char *at, struct err *e)
+{
+	char device[128];
+	_cleanup_close_ int loop = -EBADF;
+	snprintf(device, sizeof device, "/dev/%s", r->device);
+	if (!on_disk && (loop = loop_device(share, device, e)) < 0)
+		return loop;
+	return mount(device, at, r->type, MS_RDONLY | MS_NODEV, NULL) < 0 ? err_sys(e, errno, "mount the root image on %s", device) : 0;
+}
+
+static int mount_layers(const struct agent_root *r, const char *lower, struct strbuf *dirs, struct err *e)
+{
+	const uint8_t *v = r->layers.p;
+	if (!r->layers.n) {
+		strbuf_puts(dirs, lower);
+		return mount_image(r, !r->share, r->share - 1, lower, e);
+	}
+	if (mount("layers", lower, "tmpfs", 0, "mode=0700,size=1m") < 0)
+		return err_sys(e, errno, "mount the layers");
+	for (size_t i = 0; i < r->layers.n; i++) {
+		char at[600];
+		snprintf(at, sizeof at, "%s/%zu", lower, i);
+		if (mkdir(at, 0755) < 0)
+			return err_sys(e, errno, "mkdir %s", at);
+		int x = mount_image(r, v[i] == AGENT_DISK, v[i], at, e);
+		if (x < 0)
+			return x;
+		strbuf_printf(dirs, "%s%s", i ? ":" : "", at);
+	}
+	return dirs->failed ? err_set(e, ENOMEM, "root filesystem") : 0;
+}
+
 int guest_root_mount(struct guest *g, const struct agent_root *r, struct err *e)
 {
-	char lower[512], upper[512], rootfs[512], device[128], options[2048];
+	char lower[512], upper[512], rootfs[512], top[600], options[128];
+	_cleanup_strbuf_ struct strbuf dirs = STRBUF_INIT, all = STRBUF_INIT;
 	if (!r || !r->type || !r->device || strchr(r->device, '/') || strlen(r->device) > 64)
 		return err_set(e, EINVAL, "create: no root filesystem");
 	int x = sub_dir(g, "rootfs", rootfs, e);
@@ -64,12 +98,8 @@ int guest_root_mount(struct guest *g, const struct agent_root *r, struct err *e)
 		return x;
 	if (streq(r->type, "share"))
 		return shared_root(rootfs, r->share, e);
-	_cleanup_close_ int loop = -EBADF;
-	snprintf(device, sizeof device, "/dev/%s", r->device);
-	if (r->share && (loop = loop_device(r->share - 1, device, e)) < 0)
-		return loop;
-	if (mount(device, lower, r->type, MS_RDONLY | MS_NODEV, NULL) < 0)
-		return err_sys(e, errno, "mount the root image on %s", device);
+	if ((x = mount_layers(r, lower, &dirs, e)) < 0)
+		return x;
 	if (r->upper_bytes)
 		snprintf(options, sizeof options, "mode=0755,size=%llu", (unsigned long long)r->upper_bytes);
 	else
@@ -80,11 +110,14 @@ int guest_root_mount(struct guest *g, const struct agent_root *r, struct err *e)
 	char u[600], w[600];
 	snprintf(u, sizeof u, "%s/u", upper);
 	snprintf(w, sizeof w, "%s/w", upper);
+	snprintf(top, sizeof top, "%s%s", lower, r->layers.n ? "/0" : "");
 	/* The root directory's own mode and owner come from the upper layer. */
-	if (stat(lower, &st) < 0 || mkdir(u, 0755) < 0 || mkdir(w, 0755) < 0 || chmod(u, st.st_mode & 07777) < 0 || chown(u, st.st_uid, st.st_gid) < 0)
+	if (stat(top, &st) < 0 || mkdir(u, 0755) < 0 || mkdir(w, 0755) < 0 || chmod(u, st.st_mode & 07777) < 0 || chown(u, st.st_uid, st.st_gid) < 0)
 		return err_sys(e, errno, "prepare the upper layer");
-	snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s,workdir=%s,xino=auto", lower, u, w);
-	if (mount("overlay", rootfs, "overlay", 0, options) < 0)
+	strbuf_printf(&all, "lowerdir=%s,upperdir=%s,workdir=%s,xino=auto", strbuf_str(&dirs), u, w);
+	if (all.len > 4000) /* mount(2) takes a page */
+		return err_set(e, E2BIG, "root filesystem: too many layers for this container id");
+	if (mount("overlay", rootfs, "overlay", 0, strbuf_str(&all)) < 0)
 		return err_sys(e, errno, "mount the overlay");
 	return 0;
 }

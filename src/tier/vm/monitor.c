@@ -11,6 +11,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,7 +67,7 @@ static int create(struct monitor *m, struct arena *a, struct err *e)
 	int r = guestconf_write(m->c->spec, &m->shares, &config, e);
 	if (r < 0)
 		return r;
-	struct agent_root root = { .type = m->root_share ? "share" : "erofs", .device = "vda", .share = m->root_share };
+	struct agent_root root = { .type = m->root_share ? "share" : "erofs", .device = "vda", .share = m->root_share, .layers = { m->layers, m->n_layers } };
 	struct agent_create q = { .id = m->c->id, .config = { config.s, config.len }, .root = &root, .terminal = p->terminal, .stdin_open = true,
 		.shares = m->shares.n };
 	struct winsize ws;
@@ -125,16 +126,58 @@ static int net_sysctls(struct monitor *m, struct arena *a, struct err *e)
 	return 0;
 }
 
+/* The largest layer becomes the disk, the others are shared files; what was already written above them is packed, since it may change. */
+static int hand_over(struct monitor *m, struct root_layers *l, char **ret_disk, struct err *e)
+{
+	_cleanup_free_ char *upper = NULL;
+	const char *v[ROOT_LAYERS_MAX + 1];
+	size_t n = 0, disk = 0;
+	off_t largest = -1;
+	int r = l->upper ? rootimg_get(m->c->options->cache, l->upper, &upper, e) : 0;
+	if (r < 0)
+		return r;
+	if (upper)
+		v[n++] = upper;
+	for (size_t i = 0; i < l->n; i++)
+		v[n++] = l->image[i];
+	for (size_t i = 0; i < n; i++) {
+		struct stat st;
+		if (stat(v[i], &st) == 0 && st.st_size > largest) {
+			largest = st.st_size;
+			disk = i;
+		}
+	}
+	struct guest_share *more = realloc(m->shares.v, (m->shares.n + n + 1) * sizeof *more);
+	if (!more)
+		return err_set(e, ENOMEM, "root filesystem");
+	m->shares.v = more;
+	for (size_t i = 0; i < n; i++) {
+		m->layers[i] = i == disk ? AGENT_DISK : (uint8_t)m->shares.n;
+		if (i == disk)
+			continue;
+		int fd = m->shares.n < AGENT_DISK ? open(v[i], O_RDONLY | O_CLOEXEC) : -1;
+		if (fd < 0)
+			return err_sys(e, m->shares.n < AGENT_DISK ? errno : E2BIG, "root filesystem: layer %s", v[i]);
+		m->shares.v[m->shares.n++] = (struct guest_share){ fd, true };
+	}
+	m->n_layers = n;
+	*ret_disk = strdup(v[disk]);
+	return *ret_disk ? 0 : err_set(e, ENOMEM, "root filesystem");
+}
+
 static int bring_up(struct monitor *m, struct err *e)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	_cleanup_free_ char *image = NULL;
 	size_t number = 0;
+	struct root_layers layers;
 	int r = guest_shares_open(m->c->spec, m->c->bundle, &m->shares, e);
 	if (r >= 0 && m->c->options->root_shared) {
 		r = guest_shares_root(&m->shares, m->c->rootfs, m->c->spec->root_readonly, &number, e);
 		m->root_share = number + 1;
-	} else if (r >= 0)
+	} else if (r >= 0 && rootlayers_find(&a, m->c->rootfs, &layers))
+		r = hand_over(m, &layers, &image, e);
+	else if (r >= 0)
 		r = rootimg_get(m->c->options->cache, m->c->rootfs, &image, e);
 	if (r >= 0 && m->c->own_network)
 		r = hostnet_attach(&a, &m->net, e);

@@ -5,6 +5,7 @@
 #include "tier/vm/guestconf.h"
 #include "tier/vm/hostnet.h"
 #include "tier/vm/monitor.h"
+#include "tier/vm/rootlayers.h"
 
 enum { POLL_MAX = 2048, CONSOLE_KEEP = 16 << 10, CLIENTS_MAX = 512 /* a runaway caller must not use up the monitor's descriptors */ };
 
@@ -24,6 +25,8 @@ struct monitor {
 	struct strbuf console;
 	struct host_network net;
 	struct guest_shares shares;
+	uint8_t layers[ROOT_LAYERS_MAX + 1]; /* of the root, the uppermost first: numbers of shares or AGENT_DISK */
+	size_t n_layers;   /* 0: it is one image */
 	size_t root_share; /* number + 1 of the root directory, 0: it is an image on the disk */
 	pid_t fsd; /* serves the shares */
 	int fsd_control;

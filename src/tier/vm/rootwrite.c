@@ -105,6 +105,8 @@ static int earlier_name(struct job *j, const struct stat *st, const char **ret)
 /* Attributes that overlay and programs in the guest understand. Labels of the host's SELinux and IMA mean nothing there. */
 static bool is_kept(const char *name)
 {
+	if (str_has_prefix(name, "trusted.overlay.")) /* overlay's own: opaque() has what matters */
+		return false;
 	return str_has_prefix(name, "user.") || str_has_prefix(name, "trusted.") || str_has_prefix(name, "system.posix_acl_") || streq(name, "security.capability");
 }
 
@@ -170,6 +172,21 @@ static int add_file(struct job *j, int dir, const char *name, const struct stat 
 	return r < 0 ? r : copy_data(j, fd, (uint64_t)st->st_size);
 }
 
+static bool opaque(const char *proc)
+{
+	char v[2];
+	return lgetxattr(proc, "trusted.overlay.opaque", v, sizeof v) == 1 && v[0] == 'y';
+}
+
+/* j->path ends with the name: the directory is what stands before it. */
+static int add_whiteout(struct job *j, const char *name)
+{
+	char dir[PATH_MAX];
+	size_t n = strlen(j->path) - strlen(name);
+	snprintf(dir, sizeof dir, "%.*s", (int)(n ? n - 1 : 0), j->path);
+	return erofs_add_whiteout(j->w, dir, name, j->e);
+}
+
 static int walk(struct job *j, int dir, size_t len, unsigned depth);
 
 static int add_entry(struct job *j, int dir, const char *name, size_t len, unsigned depth)
@@ -191,6 +208,8 @@ static int add_entry(struct job *j, int dir, const char *name, size_t len, unsig
 		if (sub < 0)
 			return err_sys(j->e, errno, "open %s", j->path);
 		r = erofs_add_dir(j->w, j->path, &at, j->e);
+		if (r >= 0 && opaque(proc))
+			r = erofs_set_opaque(j->w, j->path, j->e);
 		if (r >= 0)
 			return walk(j, sub, len, depth + 1);
 		close(sub);
@@ -206,6 +225,8 @@ static int add_entry(struct job *j, int dir, const char *name, size_t len, unsig
 		return erofs_add_symlink(j->w, j->path, &at, target, j->e);
 	}
 	case S_IFCHR:
+		if (st.st_rdev == 0)
+			return add_whiteout(j, name);
 		return erofs_add_special(j->w, j->path, &at, TAR_CHAR, j->e);
 	case S_IFBLK:
 		return erofs_add_special(j->w, j->path, &at, TAR_BLOCKDEV, j->e);

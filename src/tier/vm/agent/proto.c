@@ -8,7 +8,8 @@ PB_DESC(agent_wake_desc, agent_wake, PB_F(1, PB_BYTES, struct agent_wake, seed),
 PB_DESC(agent_woken_desc, agent_woken, PB_F(1, PB_U64, struct agent_woken, uptime_ns));
 
 PB_DESC_LOCAL(root_desc, agent_root, PB_F(1, PB_STR, struct agent_root, type), PB_F(2, PB_STR, struct agent_root, device),
-	PB_F(4, PB_BOOL, struct agent_root, readonly), PB_F(5, PB_U64, struct agent_root, upper_bytes), PB_F(6, PB_U64, struct agent_root, share));
+	PB_F(4, PB_BOOL, struct agent_root, readonly), PB_F(5, PB_U64, struct agent_root, upper_bytes), PB_F(6, PB_U64, struct agent_root, share),
+	PB_F(7, PB_BYTES, struct agent_root, layers));
 PB_DESC(agent_create_desc, agent_create, PB_F(1, PB_STR, struct agent_create, id), PB_F(2, PB_BYTES, struct agent_create, config),
 	PB_M(3, struct agent_create, root, &root_desc), PB_F(4, PB_BOOL, struct agent_create, terminal), PB_F(5, PB_BOOL, struct agent_create, stdin_open),
 	PB_F(6, PB_U64, struct agent_create, width), PB_F(7, PB_U64, struct agent_create, height), PB_F(9, PB_U64, struct agent_create, shares));

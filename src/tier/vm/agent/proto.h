@@ -12,6 +12,7 @@
 #define AGENT_SHARES "/run/tierce.shares" /* where the guest mounts the host's directories */
 #define AGENT_POD_NS "/run/tierce.pod" /* has links to the namespaces of the first container: pid, ipc, uts ... */
 enum {
+	AGENT_DISK = 255,
 	AGENT_VERSION = 1,
 	AGENT_VSOCK_PORT = 1024,
 	AGENT_WINDOW = 256 << 10, /* bytes of one stream that may be under way unacknowledged: bounds what a stalled reader makes either side hold */
@@ -37,6 +38,7 @@ struct agent_root {
 	const char *device;   /* "vda" */
 	bool readonly;        /* no overlay upper */
 	uint64_t upper_bytes; /* size bound of the upper, 0: half of the guest's memory */
+	struct pb_bytes layers; /* not empty: several images, the uppermost first: numbers of shared files, AGENT_DISK is the device */
 	uint64_t share;       /* not 0: the image is the shared file of this number + 1, not a device */
 };
 struct agent_create {

@@ -17,7 +17,7 @@ enum {
 	FUSE_REQUEST_MAX = FUSE_MAX_WRITE + 8192, /* a request's length field decides how much is buffered */
 	FUSE_NODES_MAX = 1 << 16,    /* descriptors a guest may make us hold; beyond it lookups fail with ENFILE until it forgets some */
 	FUSE_HANDLES_MAX = 1 << 14,
-	FUSE_SHARES_MAX = 256,
+	FUSE_SHARES_MAX = 255, /* a number fits a byte, and one value is left */
 };
 
 struct fuse_server;

@@ -30,7 +30,7 @@
 #endif
 
 /* Descriptors that the child finds at fixed numbers; the rest of the table is closed. */
-enum { FD_CTL = 3, FD_FUSE, FD_CONSOLE, FD_QMP, FD_STATE, FD_TAP, FD_END = FD_TAP + NICS_MAX, FD_PAIRS = FD_STATE };
+enum { FD_CTL = 3, FD_FUSE, FD_CONSOLE, FD_QMP, FD_STATE, FD_ROOT, FD_TAP, FD_END = FD_TAP + NICS_MAX, FD_PAIRS = FD_STATE };
 
 const char *qemu_program(void)
 {
@@ -183,9 +183,13 @@ static void device_args(struct argv *x, const struct machine_config *c)
 	arg(x, "virtserialport,chardev=fuse,name=tierce.fuse");
 	/* A template's disk has no content and the largest size, so that the guest need not look again when a clone brings the real one;
 	 * features that depend on the backend are off, since both sides of a migration must offer the same. */
+	if (c->root_image) { /* by descriptor: the file need not be readable for the jailed hypervisor's user */
+		arg(x, "-add-fd");
+		arg(x, "fd=%d,set=1", FD_ROOT);
+	}
 	arg(x, "-drive");
 	if (c->root_image)
-		arg(x, "if=none,id=root,format=raw,readonly=on,file.locking=off,file=%s", quoted(x, c->root_image));
+		arg(x, "if=none,id=root,format=raw,readonly=on,file.locking=off,file=/dev/fdset/1");
 	else
 		arg(x, "if=none,id=root,driver=null-co,size=1T,read-zeroes=on,readonly=on");
 	arg(x, "-device");
@@ -212,8 +216,6 @@ static int confine(const struct machine_config *c, enum qemu_mode mode, const ch
 		{ NULL, false, false }, { NULL, false, false },
 	};
 	size_t n = ARRAY_SIZE(paths) - 2;
-	if (c->root_image)
-		paths[n++].path = c->root_image;
 	if (memory_file)
 		paths[n++] = (struct jail_path){ memory_file, mode == QEMU_TEMPLATE, false };
 	struct stat st;
@@ -270,6 +272,9 @@ int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char 
 	struct argv x = { &a, v, 0, ARRAY_SIZE(v), false };
 	int pair[FD_END][2], theirs[FD_END];
 	const char *program = qemu_program();
+	_cleanup_close_ int root_fd = c->root_image ? open(c->root_image, O_RDONLY | O_CLOEXEC) : -EBADF;
+	if (c->root_image && root_fd < 0)
+		return err_sys(e, errno, "open %s", c->root_image);
 	if (!program)
 		return err_set(e, ENOENT, QEMU " is not installed (Debian: qemu-system-x86)");
 	arg(&x, "%s", program);
@@ -307,6 +312,7 @@ int qemu_launch(const struct machine_config *c, enum qemu_mode mode, const char 
 	for (size_t i = 1; i < NICS_MAX; i++)
 		theirs[FD_TAP + i] = i <= c->n_more_taps ? c->more_taps[i - 1] : -EBADF;
 	theirs[FD_STATE] = state_fd;
+	theirs[FD_ROOT] = root_fd;
 	int pidfd = -EBADF;
 	struct clone_args ca = { .flags = CLONE_PIDFD | (c->confine ? JAIL_CLONE_FLAGS : 0), .pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD };
 	pid_t parent = getpid(), pid = sys_clone3(&ca);
