@@ -270,8 +270,10 @@ static void note_reason(struct monitor *m, const char *what)
 	strbuf_printf(&b, "%s\n%s\n", what, strbuf_str(&m->console) + tail);
 	if (!b.failed)
 		(void)!file_replace_at(m->c->state_fd, MONITOR_REASON, b.s, b.len, 0600, false);
-	if (m->init && m->init->fds[2] >= 0)
-		dprintf(m->init->fds[2], "tierce: container %s: %s\n", m->c->id, what);
+	char line[512];
+	int n = snprintf(line, sizeof line, "tierce: container %.256s: %s\n", m->c->id, what);
+	if (m->init && m->init->fds[2] >= 0 && n > 0)
+		(void)!relay_write(m->init->fds[2], line, MIN((size_t)n, sizeof line - 1));
 }
 
 static NORETURN void finish(struct monitor *m, int status)

@@ -1,8 +1,10 @@
-/* Stream relay. The caller's descriptors are shared with others, so they are never made non-blocking: writes are of at most PIPE_BUF bytes after POLLOUT. */
+/* Stream relay. The caller's descriptors are shared with others, so they are never made non-blocking (relay_write). */
 #include "tier/vm/relay.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -76,10 +78,28 @@ static void pump_in(struct relay *r, struct chan *agent)
 	chan_io(agent, r->stream, IO_STDIN, buf, (size_t)n, 0);
 }
 
+/* What poll said before may be stale: standard output and error are often one pipe, and the first write filled it. */
+ssize_t relay_write(int fd, const void *p, size_t n)
+{
+	struct iovec v = { (void *)(uintptr_t)p, n };
+	struct stat st;
+	struct pollfd row = { fd, POLLOUT, 0 };
+	ssize_t r = pwritev2(fd, &v, 1, -1, RWF_NOWAIT);
+	if (r >= 0 || (errno != EOPNOTSUPP && errno != EAGAIN))
+		return r;
+	if (errno == EAGAIN && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))
+		return -1;
+	if (poll(&row, 1, 0) != 1) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return write(fd, p, n);
+}
+
 static void pump_out(struct relay *r, struct chan *agent, unsigned i)
 {
 	size_t left = r->buf[i].len - r->at[i];
-	ssize_t n = write(r->fds[i], r->buf[i].s + r->at[i], MIN(left, (size_t)PIPE_BUF));
+	ssize_t n = relay_write(r->fds[i], r->buf[i].s + r->at[i], MIN(left, (size_t)PIPE_BUF));
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	size_t done = n < 0 ? left : (size_t)n; /* nobody reads: the guest's process goes on as if somebody did */

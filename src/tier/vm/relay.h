@@ -33,6 +33,8 @@ void relay_free(struct relay *r);
 unsigned relay_poll(struct relay *r, const struct chan *agent, struct pollfd *ret);
 void relay_pump(struct relay *r, struct chan *agent, const struct pollfd *rows, unsigned n);
 void relay_io(struct relay *r, const struct agent_io *io);
+/* Like write(2) on a descriptor that does not block, whatever it is: at most PIPE_BUF bytes. */
+ssize_t relay_write(int fd, const void *p, size_t n);
 /* Exited and everything delivered, or too long ago. */
 bool relay_done(const struct relay *r);
 int64_t relay_now_ms(void);
