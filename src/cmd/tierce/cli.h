@@ -38,6 +38,9 @@ const struct command *command_find(int argc, char **argv, int *ret_words);
 /* argv[0] is the first word of commands with two. */
 bool command_is_group(const char *word);
 
+/* What to do instead of a command of docker or podman that is not there; NULL: nobody knows that word. */
+const char *command_instead(const char *word);
+
 void help_program(const char *prog, FILE *out);
 void help_group(const char *prog, const char *group, FILE *out);
 void help_command(const char *prog, const struct command *c, FILE *out);

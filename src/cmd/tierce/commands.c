@@ -157,6 +157,23 @@ bool command_is_group(const char *word) {
 	return false;
 }
 
+const char *command_instead(const char *word) {
+	static const struct { const char *word, *instead; } rows[] = {
+		{ "build", "build with buildah (apt-get install buildah; buildah bud -t NAME ., buildah push NAME oci-archive:FILE) and `tierce load -i FILE`" },
+		{ "buildx", "build with buildah and `tierce load -i FILE`" },
+		{ "compose", "`tierce kube play FILE.yaml` runs Kubernetes Pods" },
+		{ "machine", "containers run on this host; --isolation vm gives one a machine of its own" },
+		{ "auto-update", "`tierce pull` and `tierce restart` from a systemd timer" },
+		{ "swarm", "larger installations run Tierce under Kubernetes" },
+		{ "stack", "`tierce kube play FILE.yaml` runs Kubernetes Pods" },
+		{ "service", "there is no daemon" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (streq(rows[i].word, word))
+			return rows[i].instead;
+	return NULL;
+}
+
 enum { HELP_COLUMN = 34 };
 
 static void print_opts(const char *title, const struct opt *opts, size_t n, FILE *out) {

@@ -96,7 +96,8 @@ static int dispatch(struct cli *cli, int argc, char **argv) {
 		return 0;
 	}
 	if (!c) {
-		err_set(&e, EINVAL, "unknown command \"%s\": see %s --help", p.argv[0], cli->prog);
+		const char *instead = command_instead(p.argv[0]);
+		err_set(&e, EINVAL, instead ? "\"%s\" is not there: %s" : "unknown command \"%s\": see %s --help", p.argv[0], instead ? instead : cli->prog);
 		return fail(&e);
 	}
 	if (help) {
