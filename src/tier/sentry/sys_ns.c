@@ -100,7 +100,7 @@ static long nsfile_ioctl(struct task *t, struct file *f, unsigned cmd, uint64_t 
 	case NS_GET_PARENT:
 		if (n->kind != NS_USER)
 			return n->kind == NS_PID ? -EPERM : -EINVAL;
-		/* fall through */
+		__attribute__((fallthrough));
 	case NS_GET_USERNS:
 		for (const struct userns *x = u; x != t->cred->user; x = x->parent)
 			if (!x)

@@ -187,7 +187,8 @@ void net_refresh_names(struct people *p) {
 void net_refresh_hosts(struct people *p) {
 	struct pctr **v;
 	size_t n;
-	_cleanup_close_ int lock = names_lock(p);
+	_cleanup_close_ int lock = names_lock(p); /* without it, the last writer's view stands */
+	(void)lock;
 	if (pctr_list(p, &v, &n, NULL) < 0)
 		return;
 	refresh_names(p, v, n);

@@ -379,7 +379,7 @@ static int u_setopt(struct task *t, struct sock *s, int level, int name, const v
 	case SO_SNDBUFFORCE: case SO_RCVBUFFORCE:
 		if (!capable(t, CAP_NET_ADMIN))
 			return -EPERM;
-		/* fall through */
+		__attribute__((fallthrough));
 	case SO_SNDBUF: case SO_RCVBUF: { /* socket(7): doubled; net.core.[rw]mem_max and the minimum that Linux takes */
 		bool snd = name == SO_SNDBUF || name == SO_SNDBUFFORCE, force = name == SO_SNDBUFFORCE || name == SO_RCVBUFFORCE;
 		unsigned n = force ? (unsigned)(v < 0 ? 0 : v) : MIN((unsigned)v, (unsigned)RCVBUF);
