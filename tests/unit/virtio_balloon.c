@@ -12,6 +12,7 @@
 #include <linux/virtio_balloon.h>
 #include <linux/virtio_mmio.h>
 
+#include "emulated.h"
 #include "virtio_fake.h"
 
 enum { INFLATE, DEFLATE, STATS, REPORT, P = 4096 };
@@ -62,6 +63,7 @@ static int64_t pfns(struct fake *f, unsigned q, const uint32_t *v, unsigned n)
 static void inflates(void **s)
 {
 	(void)s;
+	NOT_EMULATED("the emulator ignores MADV_REMOVE");
 	for (unsigned shared = 0; shared < 2; shared++) {
 		int fd;
 		struct fake *f = start(&(struct virtio_balloon_options){ .shared = shared }, UINT64_MAX, &fd);
