@@ -68,13 +68,16 @@ static int set_console(const struct parse *p) { return descriptor(p, p->value, &
 static int set_control(const struct parse *p) { return descriptor(p, p->value, &p->c->control); }
 
 /* NAME:FD; the name lives as long as the process. */
-static int named(const struct parse *p, const char **ret_name, int *ret_fd)
+static int named(const struct parse *p, char **ret_name, int *ret_fd)
 {
 	const char *colon = strrchr(p->value, ':');
 	if (!colon || colon == p->value || colon - p->value > 31)
 		return bad(p, "NAME:FD");
-	*ret_name = strndup(p->value, (size_t)(colon - p->value));
-	return *ret_name ? descriptor(p, colon + 1, ret_fd) : err_set(p->e, ENOMEM, "configuration");
+	_cleanup_free_ char *name = strndup(p->value, (size_t)(colon - p->value));
+	int r = name ? descriptor(p, colon + 1, ret_fd) : err_set(p->e, ENOMEM, "configuration");
+	if (r >= 0)
+		*ret_name = TAKE(name);
+	return r;
 }
 
 static int set_port(const struct parse *p)
@@ -82,10 +85,19 @@ static int set_port(const struct parse *p)
 	if (p->c->n_ports == CONFIG_PORTS_MAX)
 		return err_set(p->e, E2BIG, "more than %d ports", CONFIG_PORTS_MAX);
 	struct config_port *port = &p->c->ports[p->c->n_ports++];
-	return named(p, &port->name, &port->fd);
+	char *name = NULL;
+	int r = named(p, &name, &port->fd);
+	port->name = name;
+	return r;
 }
 
-static int set_fs(const struct parse *p) { return named(p, &p->c->fs_tag, &p->c->fs); }
+static int set_fs(const struct parse *p)
+{
+	char *tag = NULL;
+	int r = named(p, &tag, &p->c->fs);
+	p->c->fs_tag = tag;
+	return r;
+}
 
 /* FD[:rw] */
 static int file(const struct parse *p, int *ret_fd, bool *ret_writable)
@@ -113,7 +125,7 @@ static int set_pmem(const struct parse *p) { return file(p, &p->c->pmem, &p->c->
 /* CID:FD */
 static int set_vsock(const struct parse *p)
 {
-	const char *cid = NULL;
+	_cleanup_free_ char *cid = NULL;
 	int r = named(p, &cid, &p->c->vsock);
 	if (r < 0)
 		return r;
