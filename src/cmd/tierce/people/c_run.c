@@ -67,7 +67,7 @@ int container_new(struct cli *t, struct people *p, struct run_opts *o, int argc,
 		n--;
 	}
 	const char *net = o->network.n ? o->network.v[0] : "";
-	if ((o->publish.n || o->publish_all) && (streq(net, "host") || streq(net, "none") || str_has_prefix(net, "container:") || str_has_prefix(net, "ns:")))
+	if ((o->publish.n || o->publish_all) && streq(net, "host"))
 		fputs("Port mappings have been discarded as one of the Host, Container, Pod, and None network modes are in use\n", stderr);
 	if (o->replace && o->name) {
 		struct pctr *old;

@@ -2,6 +2,8 @@
 #ifndef TIERCE_TIER_VM_BUILTIN_KVM_H
 #define TIERCE_TIER_VM_BUILTIN_KVM_H
 
+#include <errno.h>
+
 #include "base/err.h"
 #include "tier/vm/virtio/mem.h"
 
