@@ -40,7 +40,7 @@ static int find_pod_spec(struct kube *k) {
 	return 0;
 }
 
-struct run_pod_opts { bool detach, replace, down, quiet, play; const char *network, *start; struct opt_list publish; };
+struct run_pod_opts { bool detach, replace, down, quiet, play; const char *network; struct opt_list publish; };
 
 static int pod_options(struct kube *k, const struct run_pod_opts *o, struct pod_opts *po) {
 	int r = 0;
